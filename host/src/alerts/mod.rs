@@ -1,0 +1,3 @@
+//! The alert engine: rules over metrics and logs, their states, and who is told.
+
+pub mod types;

@@ -1,0 +1,222 @@
+//! The configuration: the file as written (`raw`), and what has been checked and is used (`Config`).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use watchfire_types::Severity;
+
+use crate::alerts::types::Rule;
+use crate::delivery::types::Receiver;
+
+pub mod secret;
+
+pub use secret::Secret;
+
+/// The checked configuration: names unique, references resolved, secrets read, defaults applied.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `server`.
+    pub server: Server,
+    /// `storage`.
+    pub storage: Storage,
+    /// `inputs`.
+    pub inputs: Inputs,
+    /// `logging`: the host's own log.
+    pub logging: Logging,
+    /// `performance`: the system collector and the metric head.
+    pub performance: Performance,
+    /// `error_tracking`.
+    pub error_tracking: ErrorTracking,
+    /// `alerting`.
+    pub alerting: Alerting,
+    /// `log_analysis`.
+    pub log_analysis: LogAnalysis,
+    /// What is accepted but worth a word: placeholders left in place, keys whose part is not built yet. For `check` and `status`.
+    pub warnings: Vec<String>,
+}
+
+/// How the host is reached.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Serves everything. Default 127.0.0.1:3473.
+    pub listen: SocketAddr,
+    /// Serves OTLP only; a busy port is a warning. Default 127.0.0.1:4318; `None` when switched off.
+    pub otlp_listen: Option<SocketAddr>,
+    /// Required from whoever does not call from loopback.
+    pub token: Option<Secret>,
+    /// What links in notifications begin with. Default `http://<listen>`.
+    pub external_url: Option<String>,
+    /// Largest request body after decompression, in bytes. Default 64 MiB.
+    pub max_request_bytes: usize,
+    /// PEM file of certificate authorities trusted beside the system's, for everything that goes out.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Where and how much is kept.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// Most bytes of all telemetry files together; the oldest day goes first. Default 10 GB.
+    pub max_bytes: u64,
+    /// How long metrics are kept. Default 90 days.
+    pub metrics_retention: Duration,
+    /// File that is deleted to make room when the disk is full, in bytes. Default 64 MiB; 0 for none.
+    pub ballast_bytes: u64,
+}
+
+/// What is read without being sent.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// Whether the host's own log is stored with the others. Default true.
+    pub own_log: bool,
+    /// Files to follow.
+    pub files: Vec<FileInput>,
+}
+
+/// A file to follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInput {
+    /// Its path.
+    pub path: PathBuf,
+    /// `service.name` for its lines; by default what a syslog prefix says, else the file's name without extension.
+    pub service: Option<String>,
+    /// Whether a file that is new to the host is read from its beginning. Default false: from its end.
+    pub from_beginning: bool,
+}
+
+/// `logging`.
+#[derive(Clone, Debug)]
+pub struct Logging {
+    /// Least severity of the host's own log.
+    pub level: Severity,
+    /// JSON (true) or text lines (false) in the host's own log file.
+    pub format: LogFormat,
+    /// Whether errors in the own log carry their chain of causes.
+    pub include_stack_trace: bool,
+    /// How long logs are kept. Default 30 days.
+    pub retention: Duration,
+    /// Own log file; default `<data>/watchfire.log` with `--daemon`, standard error otherwise.
+    pub file: Option<PathBuf>,
+    /// The own log file is rotated at this many bytes. Default 10 MiB.
+    pub rotate_bytes: u64,
+    /// Rotated files kept. Default 5.
+    pub rotate_keep: usize,
+}
+
+/// Shape of the host's own log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// `key=value`.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `performance`.
+#[derive(Clone, Debug)]
+pub struct Performance {
+    /// How often the machine is measured. Default 30 s.
+    pub collection_interval: Duration,
+    /// Points per series held in memory. Default 1000.
+    pub history_size: usize,
+    /// Whether the machine is measured at all. Default true.
+    pub auto_start: bool,
+}
+
+/// `error_tracking`. Its engine is not built yet.
+#[derive(Clone, Debug)]
+pub struct ErrorTracking {
+    /// Error events kept.
+    pub max_events: u64,
+    /// How often old ones are dropped.
+    pub cleanup_interval: Duration,
+    /// Whether log records with a stack trace become error events.
+    pub auto_capture: bool,
+}
+
+/// `alerting`.
+#[derive(Clone, Debug)]
+pub struct Alerting {
+    /// Resolved alerts kept. Default 10000.
+    pub max_alerts: u64,
+    /// Longest time between two evaluations; what new data breaks is seen at once. Default 60 s.
+    pub evaluation_interval: Duration,
+    /// Mutes a fresh firing of the same alert after a notification. Default 300 s.
+    pub cooldown: Duration,
+    /// How long a new group waits for more alerts. Default 10 s.
+    pub group_wait: Duration,
+    /// Least time between two notifications of one group. Default 5 min.
+    pub group_interval: Duration,
+    /// When a firing group is told again. Default 4 h.
+    pub repeat_interval: Duration,
+    /// How long an undelivered notification is tried. Default 24 h.
+    pub delivery_timeout: Duration,
+    /// Rules of the file, and the starter rules if they are on (the default).
+    pub rules: Vec<Rule>,
+    /// `notifications.email`, `notifications.webhook` and `receivers`; disabled ones are not in the list.
+    pub receivers: Vec<Receiver>,
+}
+
+/// `log_analysis`. Its engine is not built yet.
+#[derive(Clone, Debug)]
+pub struct LogAnalysis {
+    /// How often analyzers look.
+    pub analysis_interval: Duration,
+    /// Patterns held in memory per source.
+    pub max_patterns: usize,
+    /// Whether analyzers start by themselves.
+    pub auto_start: bool,
+}
+
+impl Default for Config {
+    /// What holds with no file and no environment variable: see each field.
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(86_400);
+        Self {
+            server: Server {
+                listen: SocketAddr::from(([127, 0, 0, 1], 3473)),
+                otlp_listen: Some(SocketAddr::from(([127, 0, 0, 1], 4318))),
+                token: None,
+                external_url: None,
+                max_request_bytes: 64 << 20,
+                ca_file: None,
+            },
+            storage: Storage {
+                data_dir: PathBuf::from("watchfire-data"),
+                max_bytes: 10_000_000_000,
+                metrics_retention: 90 * DAY,
+                ballast_bytes: 64 << 20,
+            },
+            inputs: Inputs { own_log: true, files: Vec::new() },
+            logging: Logging {
+                level: Severity::INFO,
+                format: LogFormat::Text,
+                include_stack_trace: true,
+                retention: 30 * DAY,
+                file: None,
+                rotate_bytes: 10 << 20,
+                rotate_keep: 5,
+            },
+            performance: Performance { collection_interval: Duration::from_secs(30), history_size: 1000, auto_start: true },
+            error_tracking: ErrorTracking { max_events: 10_000, cleanup_interval: Duration::from_secs(3600), auto_capture: true },
+            alerting: Alerting {
+                max_alerts: 10_000,
+                evaluation_interval: Duration::from_secs(60),
+                cooldown: Duration::from_secs(300),
+                group_wait: Duration::from_secs(10),
+                group_interval: Duration::from_secs(300),
+                repeat_interval: Duration::from_secs(4 * 3600),
+                delivery_timeout: DAY,
+                rules: Vec::new(),
+                receivers: Vec::new(),
+            },
+            log_analysis: LogAnalysis { analysis_interval: Duration::from_secs(300), max_patterns: 1000, auto_start: true },
+            warnings: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Delivery: takes notifications from the outbox, sends them through channels, stores the receipts.
+
+pub mod types;

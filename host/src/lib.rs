@@ -1,0 +1,16 @@
+//! watchfire, a monitoring host: logs, metrics, errors and alerts in one binary.
+//!
+//! The map of the modules, and where to start reading, is in `ARCHITECTURE.md` beside this folder.
+
+pub mod alerts;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod delivery;
+pub mod http;
+pub mod inputs;
+pub mod logs;
+pub mod metrics;
+pub mod store;
+pub mod telemetry;

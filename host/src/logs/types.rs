@@ -1,0 +1,35 @@
+//! What is asked of the log.
+
+use watchfire_types::{Severity, Timestamp};
+
+/// Which records are meant. All conditions must hold; the default means every record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogFilter {
+    /// Words and `"quoted phrases"`, found as whole words in the body or an attribute value, in any case; `word*` matches a beginning.
+    pub text: String,
+    /// Least severity.
+    pub level: Option<Severity>,
+    /// `service.name`, exactly; several mean any of them.
+    pub services: Vec<String>,
+    /// Attribute (of the record, else of its resource) and its value as text, exactly.
+    pub attributes: Vec<(String, String)>,
+    /// Event time, inclusive.
+    pub since: Option<Timestamp>,
+    /// Event time, exclusive.
+    pub until: Option<Timestamp>,
+}
+
+/// How far a tailed file has been read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileOffset {
+    /// Path under which it was opened.
+    pub path: String,
+    /// Device and inode: tell a rotated file from a new one of the same name.
+    pub device: u64,
+    /// See `device`.
+    pub inode: u64,
+    /// Bytes read and stored.
+    pub offset: u64,
+    /// Hash of the file's first bytes (at most 1,024, and at most `offset`): tells a reused inode or a truncated file.
+    pub fingerprint: u64,
+}

@@ -1,0 +1,300 @@
+//! One SQLite file: a writer thread that owns the writing connection, and readers in short transactions.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+/// Readers kept open per file; more are opened under load and closed afterwards.
+const IDLE_READERS: usize = 4;
+/// Writes that may wait for the writer thread before a caller waits to hand in its own.
+const WRITE_QUEUE: usize = 256;
+/// What the write-ahead log shrinks to after a checkpoint, in bytes.
+const WAL_LIMIT_BYTES: i64 = 16 << 20;
+
+/// A numbered schema change: SQL that is run once, in the order of the list.
+pub type Migration = &'static str;
+
+/// Why a database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite refused: disk full, file damaged, permission.
+    #[error("cannot use database `{}`", .path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's own words.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The file was written by a newer version of the program.
+    #[error("database `{}` has format {found}, this program knows up to {known}: use the newer program, or another data directory", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: usize,
+        /// The newest one known here.
+        known: usize,
+    },
+    /// A directory or file could not be made, locked or synced.
+    #[error("cannot use `{}`", .path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// The system's own words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another host uses the same data.
+    #[error("another watchfire (pid {pid}) uses `{}`: stop it with `watchfire stop --data {}`, or choose another --data", .path.display(), .path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// The process that holds it, or `?`.
+        pid: String,
+    },
+    /// Stored bytes are not what was written.
+    #[error("damaged data in {place}: {what}")]
+    Damaged {
+        /// File and position.
+        place: String,
+        /// What was found.
+        what: String,
+    },
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// A SQLite file. Cheap to clone; the file closes, checkpointed, when the last clone goes.
+#[derive(Clone)]
+pub struct Database(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    writer: Mutex<Option<mpsc::Sender<Job>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Database {
+    /// Opens the file at `path`, makes it if it is missing, and brings it to the newest of `migrations`.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] if it knows more migrations than we do, [`StoreError::Sqlite`] otherwise.
+    pub fn open(path: &Path, migrations: &[Migration]) -> Result<Self, StoreError> {
+        let mut connection = open_writer(path, migrations)?;
+        let (sender, mut jobs) = mpsc::channel::<Job>(WRITE_QUEUE);
+        let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let thread = std::thread::Builder::new()
+            .name(format!("db-{name}"))
+            .spawn(move || {
+                while let Some(job) = jobs.blocking_recv() {
+                    job(&mut connection);
+                }
+            })
+            .map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+        Ok(Self(Arc::new(Inner {
+            path: path.to_owned(),
+            writer: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+            readers: Mutex::new(Vec::new()),
+        })))
+    }
+
+    /// Returns the file's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Runs `work` in one immediate transaction on the writer thread, and returns once it is on disk (`synchronous=FULL`).
+    /// If `work` fails nothing is written.
+    ///
+    /// # Errors
+    /// What `work` or the commit says.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, result) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let outcome = in_transaction(connection, work);
+            let _ = answer.send(outcome);
+        });
+        let writer = self.0.writer.lock().clone().ok_or(StoreError::Closed)?;
+        writer.send(job).await.map_err(|_| StoreError::Closed)?;
+        result.await.map_err(|_| StoreError::Closed)?.map_err(|source| self.error(source))
+    }
+
+    /// Runs `work` in a read transaction on the calling thread: for threads of our own and for `spawn_blocking`.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub fn read_blocking<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let kept = self.0.readers.lock().pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => open_reader(&self.0.path).map_err(|source| self.error(source))?,
+        };
+        let result = connection.execute_batch("BEGIN").and_then(|()| {
+            let result = work(&connection);
+            connection.execute_batch("COMMIT")?;
+            result
+        });
+        if connection.is_autocommit() {
+            let mut readers = self.0.readers.lock();
+            if readers.len() < IDLE_READERS {
+                readers.push(connection);
+            }
+        }
+        result.map_err(|source| self.error(source))
+    }
+
+    /// Runs `work` in a read transaction off the async threads.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let database = self.clone();
+        tokio::task::spawn_blocking(move || database.read_blocking(work)).await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Returns the bytes that the file and its write-ahead log take on disk.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        file_bytes(&self.0.path) + self.wal_bytes()
+    }
+
+    /// Returns the bytes of the write-ahead log.
+    #[must_use]
+    pub fn wal_bytes(&self) -> u64 {
+        let mut wal = self.0.path.clone().into_os_string();
+        wal.push("-wal");
+        file_bytes(Path::new(&wal))
+    }
+
+    /// Ends the writer thread once it has done what it was given, and closes the file. Blocks; later calls fail as closed.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    fn error(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite { path: self.0.path.clone(), source }
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        self.readers.lock().clear();
+        self.writer.lock().take();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn file_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+fn in_transaction<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+/// Opens `path` for writing, as every file of ours is opened: WAL, fsync at each commit, migrations applied.
+///
+/// # Errors
+/// As [`Database::open`].
+pub fn open_writer(path: &Path, migrations: &[Migration]) -> Result<Connection, StoreError> {
+    let error = |source| StoreError::Sqlite { path: path.to_owned(), source };
+    let mut connection = Connection::open(path).map_err(error)?;
+    let prepare = |connection: &mut Connection| -> rusqlite::Result<u32> {
+        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        connection.pragma_update(None, "journal_size_limit", WAL_LIMIT_BYTES)?;
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    };
+    let version = prepare(&mut connection).map_err(error)? as usize;
+    if version > migrations.len() {
+        return Err(StoreError::Newer { path: path.to_owned(), found: version, known: migrations.len() });
+    }
+    if version < migrations.len() {
+        in_transaction(&mut connection, |transaction| {
+            for migration in &migrations[version..] {
+                transaction.execute_batch(migration)?;
+            }
+            transaction.pragma_update(None, "user_version", migrations.len() as u32)
+        })
+        .map_err(error)?;
+    }
+    Ok(connection)
+}
+
+/// Opens `path` for reading only.
+///
+/// # Errors
+/// SQLite's own.
+pub fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIGRATIONS: &[Migration] = &["CREATE TABLE t (x INTEGER UNIQUE) STRICT"];
+
+    #[tokio::test]
+    async fn a_failed_write_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("a.db"), MIGRATIONS).unwrap();
+        let twice = database.write(|transaction| {
+            transaction.execute("INSERT INTO t VALUES (1)", [])?;
+            transaction.execute("INSERT INTO t VALUES (1)", [])
+        });
+        assert!(matches!(twice.await, Err(StoreError::Sqlite { .. })));
+        database.write(|transaction| transaction.execute("INSERT INTO t VALUES (2)", [])).await.unwrap();
+        let values: Vec<i64> = database
+            .read(|connection| connection.prepare("SELECT x FROM t")?.query_map([], |row| row.get(0))?.collect())
+            .await
+            .unwrap();
+        assert_eq!(values, [2]);
+    }
+
+    #[test]
+    fn a_newer_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        drop(Database::open(&path, &[MIGRATIONS[0], "CREATE TABLE u (y)"]).unwrap());
+        assert!(matches!(Database::open(&path, MIGRATIONS), Err(StoreError::Newer { found: 2, known: 1, .. })));
+    }
+}

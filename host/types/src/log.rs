@@ -1,0 +1,517 @@
+//! Log records, one by one and column by column.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::attributes::{self, Attributes, Value, ValueRef, keys};
+use crate::{Severity, Timestamp};
+
+/// One log record in the terms of OpenTelemetry's logs data model, as the API shows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LogRecord {
+    /// Position in the log: assigned when the record is stored, strictly increasing. A decimal string, because it may pass 2^53.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub seq: String,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// When it was read or received.
+    pub observed_timestamp: Timestamp,
+    /// 1 to 24; 0 when unset.
+    pub severity_number: u8,
+    /// The level as the source wrote it.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub severity_text: String,
+    /// Usually text; any JSON value.
+    #[schema(value_type = serde_json::Value)]
+    pub body: Value,
+    /// Attributes of the record.
+    #[serde(serialize_with = "attributes::serialize_map", deserialize_with = "attributes::deserialize_map", default)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    pub attributes: Attributes,
+    /// Attributes of what produced it: `service.name`, `host.name` and others.
+    #[serde(serialize_with = "attributes::serialize_map", deserialize_with = "attributes::deserialize_map", default)]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    pub resource: Attributes,
+    /// Name of the instrumentation scope (the logger).
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub scope: String,
+    /// Name of the event, when the record is one.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub event_name: String,
+    /// 32 hexadecimal digits, or empty.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub trace_id: String,
+    /// 16 hexadecimal digits, or empty.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub span_id: String,
+    /// W3C trace flags.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub flags: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(flags: &u32) -> bool {
+    *flags == 0
+}
+
+/// Strings end to end: row `i` is `bytes[offsets[i]..offsets[i + 1]]`. UTF-8 but for values of kind `Bytes`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextColumn {
+    /// One entry more than rows; the first is 0.
+    pub offsets: Vec<u32>,
+    /// All rows, one after the other.
+    pub bytes: Vec<u8>,
+}
+
+impl Default for TextColumn {
+    fn default() -> Self {
+        Self { offsets: vec![0], bytes: Vec::new() }
+    }
+}
+
+impl TextColumn {
+    /// Returns the number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Returns whether it has no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns row `row`.
+    #[must_use]
+    pub fn get(&self, row: usize) -> &[u8] {
+        &self.bytes[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
+    /// Appends a row.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.offsets.push(self.bytes.len() as u32);
+    }
+
+    /// Returns the row that holds byte `position` of `bytes`.
+    #[must_use]
+    pub fn row_at(&self, position: usize) -> usize {
+        self.offsets.partition_point(|offset| *offset as usize <= position) - 1
+    }
+}
+
+/// Values of any kind: the kind of each row beside its bytes.
+///
+/// Kinds are those of the plugin interface: 0 none, 1 text, 2 boolean, 3 integer, 4 float, 5 bytes, 6 JSON. Booleans, integers
+/// and floats are kept as text, the shortest that reads back equal, so that a search sees what a person would type.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ValueColumn {
+    /// One per row.
+    pub kind: Vec<u8>,
+    /// The text of each row; raw bytes for kind 5.
+    pub data: TextColumn,
+}
+
+impl ValueColumn {
+    /// Appends a row.
+    pub fn push(&mut self, value: ValueRef<'_>) {
+        let (kind, bytes): (u8, &[u8]) = match value {
+            ValueRef::Null => (0, b""),
+            ValueRef::Text(text) => (1, text.as_bytes()),
+            ValueRef::Bool(true) => (2, b"true"),
+            ValueRef::Bool(false) => (2, b"false"),
+            ValueRef::Bytes(bytes) => (5, bytes),
+            ValueRef::Json(json) => (6, json.as_bytes()),
+            ValueRef::Int(_) | ValueRef::Float(_) => {
+                use std::io::Write as _;
+                let kind = match value {
+                    ValueRef::Int(number) => write!(self.data.bytes, "{number}").map(|()| 3),
+                    ValueRef::Float(number) => write!(self.data.bytes, "{number}").map(|()| 4),
+                    _ => Ok(0),
+                };
+                self.kind.push(kind.unwrap_or(0));
+                self.data.offsets.push(self.data.bytes.len() as u32);
+                return;
+            }
+        };
+        self.kind.push(kind);
+        self.data.push(bytes);
+    }
+
+    /// Appends a row as it lies in another column.
+    pub fn push_raw(&mut self, kind: u8, bytes: &[u8]) {
+        self.kind.push(kind);
+        self.data.push(bytes);
+    }
+
+    /// Returns row `row`. A row that does not say what its kind promises is read as text, or as bytes if it is not UTF-8.
+    #[must_use]
+    pub fn get(&self, row: usize) -> ValueRef<'_> {
+        let bytes = self.data.get(row);
+        let Ok(text) = str::from_utf8(bytes) else { return ValueRef::Bytes(bytes) };
+        match self.kind[row] {
+            0 => ValueRef::Null,
+            2 => ValueRef::Bool(text == "true"),
+            3 => text.parse().map_or(ValueRef::Text(text), ValueRef::Int),
+            4 => text.parse().map_or(ValueRef::Text(text), ValueRef::Float),
+            5 => ValueRef::Bytes(bytes),
+            6 => ValueRef::Json(text),
+            _ => ValueRef::Text(text),
+        }
+    }
+}
+
+/// Short strings that repeat, each kept once. Index 0 is the empty string.
+#[derive(Clone, Debug)]
+pub struct Dictionary {
+    strings: Vec<String>,
+    index: HashMap<String, u32>,
+}
+
+impl Default for Dictionary {
+    fn default() -> Self {
+        Self { strings: vec![String::new()], index: HashMap::from([(String::new(), 0)]) }
+    }
+}
+
+impl PartialEq for Dictionary {
+    fn eq(&self, other: &Self) -> bool {
+        self.strings == other.strings
+    }
+}
+
+impl Dictionary {
+    /// Returns the index of `text`, adding it if it is new.
+    pub fn intern(&mut self, text: &str) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
+        if let Some(index) = self.index.get(text) {
+            return *index;
+        }
+        let index = self.strings.len() as u32;
+        self.strings.push(text.to_owned());
+        self.index.insert(text.to_owned(), index);
+        index
+    }
+
+    /// Returns the index of `text`, if it is there.
+    #[must_use]
+    pub fn find(&self, text: &str) -> Option<u32> {
+        self.index.get(text).copied()
+    }
+
+    /// Returns the string at `index`; empty if there is none.
+    #[must_use]
+    pub fn get(&self, index: u32) -> &str {
+        self.strings.get(index as usize).map_or("", String::as_str)
+    }
+
+    /// Returns all strings, the empty one first.
+    #[must_use]
+    pub fn strings(&self) -> &[String] {
+        &self.strings
+    }
+}
+
+/// What is not a value of a record but one of the few things that many records share, or one of its fixed fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecordHead<'a> {
+    /// When it happened; zero when unknown (the store then takes `observed`).
+    pub timestamp: Timestamp,
+    /// When it was read or received; zero to let the store fill in its arrival.
+    pub observed: Timestamp,
+    /// Level as a number.
+    pub severity: Severity,
+    /// Level as the source wrote it.
+    pub severity_text: &'a str,
+    /// From [`LogBatch::resource`].
+    pub resource: u32,
+    /// Name of the instrumentation scope.
+    pub scope: &'a str,
+    /// Name of the event.
+    pub event_name: &'a str,
+    /// Zero when absent.
+    pub trace_id: [u8; 16],
+    /// Zero when absent.
+    pub span_id: [u8; 8],
+    /// W3C trace flags.
+    pub flags: u32,
+}
+
+/// Log records column by column: what inputs hand over, what a block stores, what consumers read.
+///
+/// Every column has one entry per row; attributes of row `i` are `attribute_ends[i - 1]..attribute_ends[i]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogBatch {
+    /// Position in the log. Empty until the batch is stored.
+    pub seq: Vec<u64>,
+    /// When it happened, nanoseconds.
+    pub time: Vec<u64>,
+    /// When it was read or received, nanoseconds.
+    pub observed: Vec<u64>,
+    /// OpenTelemetry severity number.
+    pub severity: Vec<u8>,
+    /// Index into `dict`.
+    pub severity_text: Vec<u32>,
+    /// Index into `resources`.
+    pub resource: Vec<u32>,
+    /// Index into `dict`.
+    pub scope: Vec<u32>,
+    /// Index into `dict`.
+    pub event_name: Vec<u32>,
+    /// W3C trace flags.
+    pub flags: Vec<u32>,
+    /// Zero when absent.
+    pub trace_id: Vec<[u8; 16]>,
+    /// Zero when absent.
+    pub span_id: Vec<[u8; 8]>,
+    /// Bodies.
+    pub body: ValueColumn,
+    /// Where each row's attributes end.
+    pub attribute_ends: Vec<u32>,
+    /// Index into `dict`, one per attribute.
+    pub attribute_key: Vec<u32>,
+    /// One per attribute.
+    pub attribute_value: ValueColumn,
+    /// Attributes of what produced the records, each set once.
+    pub resources: Vec<Attributes>,
+    /// Strings that repeat.
+    pub dict: Dictionary,
+}
+
+impl LogBatch {
+    /// Returns the number of records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.time.len()
+    }
+
+    /// Returns whether it has no record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.time.is_empty()
+    }
+
+    /// Returns about how many bytes of memory its records take.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.len() * 80 + self.body.data.bytes.len() + self.attribute_value.data.bytes.len() + self.attribute_key.len() * 9
+    }
+
+    /// Returns the index of a resource with these attributes, adding it if it is new.
+    pub fn resource(&mut self, attributes: Attributes) -> u32 {
+        let found = self.resources.iter().position(|known| *known == attributes);
+        found.unwrap_or_else(|| {
+            self.resources.push(attributes);
+            self.resources.len() - 1
+        }) as u32
+    }
+
+    /// Appends a record. Its attributes follow, by [`Self::attribute`].
+    pub fn push(&mut self, head: &RecordHead<'_>, body: ValueRef<'_>) {
+        self.time.push(head.timestamp.as_nanos());
+        self.observed.push(head.observed.as_nanos());
+        self.severity.push(head.severity.0);
+        self.severity_text.push(self.dict.intern(head.severity_text));
+        self.resource.push(head.resource);
+        self.scope.push(self.dict.intern(head.scope));
+        self.event_name.push(self.dict.intern(head.event_name));
+        self.flags.push(head.flags);
+        self.trace_id.push(head.trace_id);
+        self.span_id.push(head.span_id);
+        self.body.push(body);
+        self.attribute_ends.push(self.attribute_key.len() as u32);
+    }
+
+    /// Adds an attribute to the last record. A key that it has already is kept as it was.
+    pub fn attribute(&mut self, key: &str, value: ValueRef<'_>) {
+        let Some(row) = self.len().checked_sub(1) else { return };
+        let key = self.dict.intern(key);
+        let range = self.attribute_range(row);
+        if self.attribute_key[range].contains(&key) {
+            return;
+        }
+        self.attribute_key.push(key);
+        self.attribute_value.push(value);
+        self.attribute_ends[row] = self.attribute_key.len() as u32;
+    }
+
+    /// Appends a whole record, `seq` aside.
+    pub fn push_record(&mut self, record: &LogRecord) {
+        let resource = self.resource(record.resource.clone());
+        let head = RecordHead {
+            timestamp: record.timestamp,
+            observed: record.observed_timestamp,
+            severity: Severity(record.severity_number),
+            severity_text: &record.severity_text,
+            resource,
+            scope: &record.scope,
+            event_name: &record.event_name,
+            trace_id: unhex(&record.trace_id).unwrap_or_default(),
+            span_id: unhex(&record.span_id).unwrap_or_default(),
+            flags: record.flags,
+        };
+        self.push(&head, record.body.as_ref());
+        for (key, value) in &record.attributes {
+            self.attribute(key, value.as_ref());
+        }
+    }
+
+    /// Returns where the attributes of row `row` lie in the attribute columns.
+    #[must_use]
+    pub fn attribute_range(&self, row: usize) -> Range<usize> {
+        let start = if row == 0 { 0 } else { self.attribute_ends[row - 1] as usize };
+        start..self.attribute_ends[row] as usize
+    }
+
+    /// Returns the attributes of row `row`, in their order.
+    pub fn attributes(&self, row: usize) -> impl Iterator<Item = (&str, ValueRef<'_>)> {
+        self.attribute_range(row).map(|index| (self.dict.get(self.attribute_key[index]), self.attribute_value.get(index)))
+    }
+
+    /// Returns attribute `key` of row `row`.
+    #[must_use]
+    pub fn find_attribute(&self, row: usize, key: &str) -> Option<ValueRef<'_>> {
+        self.attributes(row).find_map(|(name, value)| (name == key).then_some(value))
+    }
+
+    /// Returns `service.name` of row `row`; empty when it has none.
+    #[must_use]
+    pub fn service(&self, row: usize) -> &str {
+        self.resources.get(self.resource[row] as usize).and_then(|resource| service_of(resource)).unwrap_or("")
+    }
+
+    /// Returns row `row` as a record.
+    #[must_use]
+    pub fn record(&self, row: usize) -> LogRecord {
+        LogRecord {
+            seq: self.seq.get(row).map_or_else(String::new, u64::to_string),
+            timestamp: Timestamp::from_nanos(self.time[row]),
+            observed_timestamp: Timestamp::from_nanos(self.observed[row]),
+            severity_number: self.severity[row],
+            severity_text: self.dict.get(self.severity_text[row]).to_owned(),
+            body: self.body.get(row).to_value(),
+            attributes: self.attributes(row).map(|(key, value)| (key.to_owned(), value.to_value())).collect(),
+            resource: self.resources.get(self.resource[row] as usize).cloned().unwrap_or_default(),
+            scope: self.dict.get(self.scope[row]).to_owned(),
+            event_name: self.dict.get(self.event_name[row]).to_owned(),
+            trace_id: hex(&self.trace_id[row]),
+            span_id: hex(&self.span_id[row]),
+            flags: self.flags[row],
+        }
+    }
+
+    /// Appends rows `rows` of `other`, `seq` included where `other` has it.
+    pub fn append(&mut self, other: &Self, rows: impl IntoIterator<Item = usize>) {
+        let dict: Vec<u32> = other.dict.strings().iter().map(|text| self.dict.intern(text)).collect();
+        let mut resources = vec![u32::MAX; other.resources.len()];
+        for row in rows {
+            let theirs = other.resource[row] as usize;
+            if resources.get(theirs) == Some(&u32::MAX) {
+                resources[theirs] = self.resource(other.resources[theirs].clone());
+            }
+            self.resource.push(resources.get(theirs).copied().unwrap_or(0));
+            self.seq.extend(other.seq.get(row));
+            self.time.push(other.time[row]);
+            self.observed.push(other.observed[row]);
+            self.severity.push(other.severity[row]);
+            self.severity_text.push(dict[other.severity_text[row] as usize]);
+            self.scope.push(dict[other.scope[row] as usize]);
+            self.event_name.push(dict[other.event_name[row] as usize]);
+            self.flags.push(other.flags[row]);
+            self.trace_id.push(other.trace_id[row]);
+            self.span_id.push(other.span_id[row]);
+            self.body.push_raw(other.body.kind[row], other.body.data.get(row));
+            for index in other.attribute_range(row) {
+                self.attribute_key.push(dict[other.attribute_key[index] as usize]);
+                self.attribute_value.push_raw(other.attribute_value.kind[index], other.attribute_value.data.get(index));
+            }
+            self.attribute_ends.push(self.attribute_key.len() as u32);
+        }
+    }
+}
+
+/// Returns `service.name` among resource attributes.
+#[must_use]
+pub fn service_of(resource: &Attributes) -> Option<&str> {
+    resource.iter().find(|(key, _)| key == keys::SERVICE_NAME).and_then(|(_, value)| value.as_text())
+}
+
+/// Returns lower-case hexadecimal digits, or nothing if every byte is zero.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    if bytes.iter().all(|byte| *byte == 0) {
+        return String::new();
+    }
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[digit as usize])).collect()
+}
+
+/// Reads exactly `2 * N` hexadecimal digits of either case.
+#[must_use]
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        let digit = |index: usize| char::from(pair[index]).to_digit(16);
+        *byte = (digit(0)? << 4 | digit(1)?) as u8;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> LogBatch {
+        let mut batch = LogBatch::default();
+        let resource = batch.resource(vec![(keys::SERVICE_NAME.into(), "api".into())]);
+        let head = RecordHead { timestamp: Timestamp::from_seconds(5), resource, trace_id: [7; 16], ..RecordHead::default() };
+        batch.push(&head, ValueRef::Text("one"));
+        batch.attribute("user", ValueRef::Int(-4));
+        batch.attribute("user", ValueRef::Text("a second value is not kept"));
+        batch.push(&head, ValueRef::Json(r#"{"a":[1]}"#));
+        batch.attribute("ratio", ValueRef::Float(0.1));
+        batch.attribute("raw", ValueRef::Bytes(&[255, 0]));
+        batch
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_pushed() {
+        let batch = sample();
+        assert_eq!(batch.record(0).attributes, [("user".into(), Value::Int(-4))]);
+        assert_eq!(batch.record(1).attributes, [("ratio".into(), Value::Float(0.1)), ("raw".into(), Value::Bytes(vec![255, 0]))]);
+        assert_eq!(batch.service(1), "api");
+        let mut copy = LogBatch::default();
+        for row in 0..batch.len() {
+            copy.push_record(&batch.record(row));
+        }
+        assert_eq!(copy, batch);
+    }
+
+    #[test]
+    fn appending_keeps_every_field() {
+        let batch = sample();
+        let mut target = LogBatch::default();
+        target.dict.intern("shifts the indices");
+        target.append(&batch, [1, 0]);
+        assert_eq!(target.record(0), batch.record(1));
+        assert_eq!(target.record(1), batch.record(0));
+    }
+
+    #[test]
+    fn a_position_in_the_bytes_finds_its_row() {
+        let mut column = TextColumn::default();
+        for text in ["ab", "", "c"] {
+            column.push(text.as_bytes());
+        }
+        assert_eq!([0, 1, 2].map(|position| column.row_at(position)), [0, 0, 2]);
+    }
+}
