@@ -1,5 +1,8 @@
 //! The log engine: blocks of records on disk, found again by text, level, service, attribute and time.
 
+pub mod block;
+pub mod matcher;
+pub mod tokens;
 pub mod types;
 
 use tokio::sync::watch;
