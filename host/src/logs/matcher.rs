@@ -236,7 +236,7 @@ impl Term {
             Some(_) => char().is_some_and(is_word_char),
             None => false,
         };
-        !(self.whole_start && quick(text[..start].last(), &before)) && !(self.whole_end && quick(text.get(end), &after))
+        !(self.whole_start && quick(text[..start].last(), &before) || self.whole_end && quick(text.get(end), &after))
     }
 }
 

@@ -1,43 +1,326 @@
 //! The log engine: blocks of records on disk, found again by text, level, service, attribute and time.
 
 pub mod block;
+mod compact;
+pub mod engine;
+mod files;
 pub mod matcher;
+pub mod search;
 pub mod tokens;
 pub mod types;
+mod writer;
 
-use tokio::sync::watch;
-use watchfire_types::LogBatch;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use watchfire_types::{Day, LogBatch, Timestamp};
+
+use crate::clock::Clock;
 use crate::store::{Accepted, IngestError, StoreError};
+use crate::telemetry::{Counter, SelfMetrics};
+use files::{DayFile, Files, ignore_vanished};
+use search::Search;
 pub use types::{FileOffset, LogFilter};
+use writer::{Job, Pending, Writer, WriterShared};
+
+/// Bytes of records that may wait to be written; beyond that senders are told to come again.
+const QUEUE_BYTES: usize = 64 << 20;
+/// The queue's share is counted in units of this many bytes.
+const PERMIT_BYTES: usize = 1024;
+/// Batches that may wait to be written.
+const QUEUE_BATCHES: usize = 4096;
 
 /// The log engine's handle. Cheap to clone.
 #[derive(Clone)]
-pub struct Logs;
+pub struct Logs(Arc<Inner>);
+
+struct Inner {
+    files: Arc<Files>,
+    shared: Arc<WriterShared>,
+    clock: Clock,
+    retention: Duration,
+    queue: Mutex<Option<mpsc::Sender<Pending>>>,
+    jobs: Mutex<Option<SyncSender<Job>>>,
+    room: Arc<Semaphore>,
+    committed: watch::Receiver<u64>,
+    rejected_old: Counter,
+    rejected_new: Counter,
+    busy: Counter,
+    damaged: Counter,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// How much the log holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+pub struct LogStats {
+    /// Records stored.
+    pub records: u64,
+    /// Position of the last one, as a decimal string.
+    pub last_seq: String,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
 
 impl Logs {
-    /// Stores `batch` and returns once it is durable and searchable. `offsets` of tailed files are stored in the same transaction.
+    /// Opens the log in `<data>/logs` and starts its threads. Records older than `retention` are refused.
     ///
     /// # Errors
-    /// [`IngestError::Busy`] when the queue or the disk is full.
-    pub async fn ingest(&self, batch: LogBatch, offsets: Vec<FileOffset>) -> Result<Accepted, IngestError> {
-        let _ = (batch, offsets);
-        Err(StoreError::Closed.into())
+    /// [`StoreError`] when a file cannot be opened.
+    pub fn open(data: &Path, retention: Duration, clock: &Clock, metrics: &SelfMetrics) -> Result<Self, StoreError> {
+        let files = Arc::new(Files::find(&data.join("logs"))?);
+        let (committed, watch_committed) = watch::channel(0);
+        let (wake_compactor, compactor_bell) = sync_channel(1);
+        let (wake_checkpointer, checkpointer_bell) = sync_channel(1);
+        let shared = Arc::new(WriterShared {
+            files: Arc::clone(&files),
+            clock: clock.clone(),
+            committed,
+            records: metrics.counter("watchfire_log_records_total", &[]),
+            commits: metrics.counter("watchfire_log_commits_total", &[]),
+            wal_bytes: metrics.gauge("watchfire_log_wal_bytes", &[]),
+            failure: Mutex::new(None),
+            wake_compactor,
+            wake_checkpointer,
+            small_blocks: AtomicUsize::new(1),
+            unsynced_bytes: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+        });
+        let damaged = metrics.counter("watchfire_log_blocks_damaged_total", &[]);
+        let writer = Writer::open(Arc::clone(&shared))?;
+        let (queue, pending) = mpsc::channel(QUEUE_BATCHES);
+        // One group is committed, one is ready, one is being encoded.
+        let (jobs, do_jobs) = sync_channel(1);
+        let compactor = compact::Compactor {
+            shared: Arc::clone(&shared),
+            jobs: jobs.clone(),
+            merges: metrics.counter("watchfire_log_merges_total", &[]),
+            damaged: damaged.clone(),
+            skipped: HashSet::new(),
+            finished: HashSet::new(),
+        };
+        let encoder_jobs = jobs.clone();
+        let checkpointer = Arc::clone(&shared);
+        let threads = vec![
+            spawn("log-encode", move || writer::run_encoder(pending, &encoder_jobs))?,
+            spawn("log-write", move || writer.run(&do_jobs))?,
+            spawn("log-compact", move || compactor.run(&compactor_bell))?,
+            spawn("log-checkpoint", move || writer::run_checkpointer(&checkpointer, &checkpointer_bell))?,
+        ];
+        // What a crash left unmerged is merged now.
+        let _ = shared.wake_compactor.try_send(());
+        Ok(Self(Arc::new(Inner {
+            files,
+            shared,
+            clock: clock.clone(),
+            retention,
+            queue: Mutex::new(Some(queue)),
+            jobs: Mutex::new(Some(jobs)),
+            room: Arc::new(Semaphore::new(QUEUE_BYTES / PERMIT_BYTES)),
+            committed: watch_committed,
+            rejected_old: metrics.counter("watchfire_log_records_rejected_total", &[("reason", "too_old")]),
+            rejected_new: metrics.counter("watchfire_log_records_rejected_total", &[("reason", "too_new")]),
+            busy: metrics.counter("watchfire_log_batches_busy_total", &[]),
+            damaged,
+            threads: Mutex::new(threads),
+        })))
+    }
+
+    /// Stores `batch` and returns once it is durable and searchable. `offsets` of tailed files are stored in the same transaction.
+    /// Records outside the retention are refused one by one.
+    ///
+    /// # Errors
+    /// [`IngestError::Busy`] when the queue or the disk is full: nothing of the batch is stored.
+    pub async fn ingest(&self, mut batch: LogBatch, offsets: Vec<FileOffset>) -> Result<Accepted, IngestError> {
+        let inner = &self.0;
+        let now = inner.clock.now();
+        engine::fill_times(&mut batch, now);
+        let (old, new) = engine::count_refused(&batch, now, inner.retention);
+        if old + new > 0 {
+            batch = engine::without_refused(&batch, now, inner.retention);
+            inner.rejected_old.add(old as u64);
+            inner.rejected_new.add(new as u64);
+        }
+        let mut reasons = Vec::new();
+        reasons.extend((old > 0).then(|| format!("{old} records are {}", engine::TOO_OLD)));
+        reasons.extend((new > 0).then(|| format!("{new} records are {}", engine::TOO_NEW)));
+        let accepted = Accepted { accepted: batch.len() as u64, rejected: (old + new) as u64, reason: reasons.join(", ") };
+        if batch.is_empty() && offsets.is_empty() {
+            return Ok(accepted);
+        }
+        self.enqueue(batch, offsets).await?;
+        Ok(accepted)
+    }
+
+    async fn enqueue(&self, batch: LogBatch, offsets: Vec<FileOffset>) -> Result<(), IngestError> {
+        let inner = &self.0;
+        let busy = || {
+            inner.busy.inc();
+            let reason = format!("more than {} MiB of logs wait to be written", QUEUE_BYTES >> 20);
+            IngestError::Busy { reason, retry_after: Duration::from_secs(1) }
+        };
+        // A batch larger than the whole queue passes when the queue is empty.
+        let permits = batch.size_bytes().div_ceil(PERMIT_BYTES).clamp(1, QUEUE_BYTES / PERMIT_BYTES) as u32;
+        let permit = Arc::clone(&inner.room).try_acquire_many_owned(permits).map_err(|_| busy())?;
+        let queue = inner.queue.lock().clone().ok_or(StoreError::Closed)?;
+        let (answer, done) = oneshot::channel();
+        queue.try_send(Pending { batch, offsets, answer, permit }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => busy(),
+            mpsc::error::TrySendError::Closed(_) => StoreError::Closed.into(),
+        })?;
+        done.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Returns the offsets of all tailed files, as last stored.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read.
     pub fn file_offsets(&self) -> Result<Vec<FileOffset>, StoreError> {
-        Err(StoreError::Closed)
+        self.0.files.newest().map_or(Ok(Vec::new()), |file| file.readers.read(DayFile::offsets))
     }
 
     /// Returns a receiver of the last committed `seq`.
+    #[must_use]
     pub fn committed(&self) -> watch::Receiver<u64> {
-        watch::channel(0).1
+        self.0.committed.clone()
     }
 
-    /// Returns at most about `limit` records after `cursor` in order of `seq`. Blocks on disk.
+    /// Returns about `limit` records after `cursor` in order of `seq`: fewer only if there are no more in that day's file.
+    /// Empty at the end. Blocks on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read; a damaged block is reported and skipped.
     pub fn read_after(&self, cursor: u64, limit: usize) -> Result<LogBatch, StoreError> {
-        let _ = (cursor, limit);
-        Err(StoreError::Closed)
+        if cursor >= *self.0.committed.borrow() {
+            return Ok(LogBatch::default());
+        }
+        let mut report = |error: StoreError| {
+            self.0.damaged.inc();
+            tracing::error!(%error, "a log block cannot be read; it is skipped, the rest is read");
+        };
+        for file in self.0.files.all() {
+            let batch = ignore_vanished(file.read_after(cursor, limit, &mut report))?.unwrap_or_default();
+            if !batch.is_empty() {
+                return Ok(batch);
+            }
+        }
+        Ok(LogBatch::default())
     }
+
+    /// Returns the `seq` before the first block that holds a record which arrived at `moment` or later.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read.
+    pub fn cursor_at_arrival(&self, moment: Timestamp) -> Result<u64, StoreError> {
+        for file in self.0.files.all() {
+            if file.day >= moment.day()
+                && let Some(cursor) =
+                    ignore_vanished(file.readers.read(|connection| DayFile::cursor_at(connection, moment)))?.flatten()
+            {
+                return Ok(cursor);
+            }
+        }
+        Ok(*self.0.committed.borrow())
+    }
+
+    /// Begins a search for at most `limit` records, the newest event time first. Blocks on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read.
+    pub fn search(&self, filter: &LogFilter, limit: usize) -> Result<Search, StoreError> {
+        Search::new(&self.0.files, filter, limit, self.0.damaged.clone())
+    }
+
+    /// Returns the least and greatest event time stored, if there are records. Blocks on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read.
+    pub fn time_range(&self) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+        Search::time_range(&self.0.files)
+    }
+
+    /// Returns how much is stored. Blocks on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read.
+    pub fn stats(&self) -> Result<LogStats, StoreError> {
+        Ok(LogStats {
+            records: Search::count(&self.0.files)?,
+            last_seq: self.0.committed.borrow().to_string(),
+            bytes: self.days().iter().map(|(_, bytes)| bytes).sum(),
+        })
+    }
+
+    /// Returns why commits fail at present.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.0.shared.failure.lock().clone()
+    }
+
+    /// Returns the arrival days that have a file, oldest first, with their bytes on disk.
+    #[must_use]
+    pub fn days(&self) -> Vec<(Day, u64)> {
+        self.0.files.all().iter().map(|file| (file.day, file.size_bytes())).collect()
+    }
+
+    /// Drops the file of `day`; the current day's file stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it cannot be deleted.
+    pub fn drop_day(&self, day: Day) -> Result<(), StoreError> {
+        let is_current = self.0.files.newest().is_none_or(|newest| newest.day <= day);
+        if is_current { Ok(()) } else { self.0.files.remove(day) }
+    }
+
+    /// Deletes the oldest blocks of the current day's file until about `bytes` of it can be used again; returns how many.
+    pub async fn trim_current(&self, bytes: u64) -> u64 {
+        let (answer, freed) = oneshot::channel();
+        if self.send_job(Job::Trim { bytes, answer }).await { freed.await.unwrap_or(0) } else { 0 }
+    }
+
+    /// Starts the day's file if the day has changed, so that a quiet night leaves no gap in the files.
+    pub async fn roll(&self) {
+        self.send_job(Job::Roll).await;
+    }
+
+    async fn send_job(&self, job: Job) -> bool {
+        let Some(jobs) = self.0.jobs.lock().clone() else { return false };
+        tokio::task::spawn_blocking(move || jobs.send(job).is_ok()).await.unwrap_or(false)
+    }
+
+    /// Ends the threads once everything handed in is stored. Blocks; later calls fail as closed.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        self.queue.lock().take();
+        self.jobs.lock().take();
+        self.shared.stop();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|source| StoreError::Io { path: format!("thread {name}").into(), source })
 }

@@ -4,8 +4,6 @@
 ///
 /// Compiled to nothing without the feature `crash-points`.
 #[cfg(not(feature = "crash-points"))]
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "an empty function")]
 pub fn crash_point(_name: &str) {}
 
 /// Kills the process with SIGKILL if `WATCHFIRE_CRASH_AT` names this point, at its Nth passing (`name` or `name:N`).

@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 const IDLE_READERS: usize = 4;
 /// Writes that may wait for the writer thread before a caller waits to hand in its own.
 const WRITE_QUEUE: usize = 256;
+/// Page size of new files: blocks are tens of kilobytes, and fewer pages a block mean fewer steps to read one.
+const PAGE_BYTES: i64 = 8192;
 /// What the write-ahead log shrinks to after a checkpoint, in bytes.
 const WAL_LIMIT_BYTES: i64 = 16 << 20;
 
@@ -77,10 +79,9 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 pub struct Database(Arc<Inner>);
 
 struct Inner {
-    path: PathBuf,
     writer: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
-    readers: Mutex<Vec<Connection>>,
+    readers: ReaderPool,
 }
 
 impl Database {
@@ -101,17 +102,16 @@ impl Database {
             })
             .map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
         Ok(Self(Arc::new(Inner {
-            path: path.to_owned(),
             writer: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
-            readers: Mutex::new(Vec::new()),
+            readers: ReaderPool::new(path),
         })))
     }
 
     /// Returns the file's path.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0.path
+        self.0.readers.path()
     }
 
     /// Runs `work` in one immediate transaction on the writer thread, and returns once it is on disk (`synchronous=FULL`).
@@ -138,23 +138,7 @@ impl Database {
     /// # Errors
     /// What `work` says.
     pub fn read_blocking<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        let kept = self.0.readers.lock().pop();
-        let connection = match kept {
-            Some(connection) => connection,
-            None => open_reader(&self.0.path).map_err(|source| self.error(source))?,
-        };
-        let result = connection.execute_batch("BEGIN").and_then(|()| {
-            let result = work(&connection);
-            connection.execute_batch("COMMIT")?;
-            result
-        });
-        if connection.is_autocommit() {
-            let mut readers = self.0.readers.lock();
-            if readers.len() < IDLE_READERS {
-                readers.push(connection);
-            }
-        }
-        result.map_err(|source| self.error(source))
+        self.0.readers.read(work)
     }
 
     /// Runs `work` in a read transaction off the async threads.
@@ -172,15 +156,7 @@ impl Database {
     /// Returns the bytes that the file and its write-ahead log take on disk.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        file_bytes(&self.0.path) + self.wal_bytes()
-    }
-
-    /// Returns the bytes of the write-ahead log.
-    #[must_use]
-    pub fn wal_bytes(&self) -> u64 {
-        let mut wal = self.0.path.clone().into_os_string();
-        wal.push("-wal");
-        file_bytes(Path::new(&wal))
+        size_bytes(self.path())
     }
 
     /// Ends the writer thread once it has done what it was given, and closes the file. Blocks; later calls fail as closed.
@@ -189,13 +165,13 @@ impl Database {
     }
 
     fn error(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::Sqlite { path: self.0.path.clone(), source }
+        StoreError::Sqlite { path: self.path().to_owned(), source }
     }
 }
 
 impl Inner {
     fn close(&self) {
-        self.readers.lock().clear();
+        self.readers.clear();
         self.writer.lock().take();
         if let Some(thread) = self.thread.lock().take()
             && thread.thread().id() != std::thread::current().id()
@@ -209,6 +185,66 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Reading connections to one file, kept open between uses.
+#[derive(Debug)]
+pub struct ReaderPool {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl ReaderPool {
+    /// Returns a pool for the file at `path`; opens nothing yet.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Returns the file's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `work` in a read transaction on the calling thread.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let kept = self.idle.lock().pop();
+        let run = || -> rusqlite::Result<T> {
+            let connection = kept.map_or_else(|| open_reader(&self.path), Ok)?;
+            connection.execute_batch("BEGIN")?;
+            let result = work(&connection);
+            connection.execute_batch("COMMIT")?;
+            let mut idle = self.idle.lock();
+            if idle.len() < IDLE_READERS {
+                idle.push(connection);
+            }
+            result
+        };
+        run().map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
+    }
+
+    /// Closes the connections that are not in use.
+    pub fn clear(&self) {
+        self.idle.lock().clear();
+    }
+}
+
+/// Returns the path of the write-ahead log of the database at `path`.
+#[must_use]
+pub fn wal_path(path: &Path) -> PathBuf {
+    let mut wal = path.to_owned().into_os_string();
+    wal.push("-wal");
+    wal.into()
+}
+
+/// Returns the bytes that the database at `path` and its write-ahead log take on disk.
+#[must_use]
+pub fn size_bytes(path: &Path) -> u64 {
+    file_bytes(path) + file_bytes(&wal_path(path))
 }
 
 fn file_bytes(path: &Path) -> u64 {
@@ -234,6 +270,7 @@ pub fn open_writer(path: &Path, migrations: &[Migration]) -> Result<Connection, 
     let mut connection = Connection::open(path).map_err(error)?;
     let prepare = |connection: &mut Connection| -> rusqlite::Result<u32> {
         connection.busy_timeout(Duration::from_secs(10))?;
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;

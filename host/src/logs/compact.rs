@@ -1,0 +1,124 @@
+//! Merges small blocks into large ones, beside ingest and search: reading and encoding happen here, the writer only swaps.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use watchfire_types::{Day, LogBatch};
+
+use super::block::{self, Columns};
+use super::engine::{BlockInfo, plan_merge};
+use super::files::{DayFile, MIGRATIONS, ignore_vanished};
+use super::writer::{EncodedBlock, Job, MERGED_LEVEL, Merge, WriterShared, apply_merge};
+use crate::store::StoreError;
+use crate::store::database::open_writer;
+use crate::telemetry::Counter;
+
+/// Small blocks that are fewer than a merge needs wait at most this long.
+const PATIENCE: Duration = Duration::from_secs(61);
+
+pub(super) struct Compactor {
+    pub(super) shared: Arc<WriterShared>,
+    pub(super) jobs: SyncSender<Job>,
+    pub(super) merges: Counter,
+    pub(super) damaged: Counter,
+    /// Blocks that cannot be read: reported once, left where they are.
+    pub(super) skipped: HashSet<(Day, u64)>,
+    /// Closed days that need nothing more.
+    pub(super) finished: HashSet<Day>,
+}
+
+impl Compactor {
+    /// Merges whenever the writer rings, and a minute after that. Ends when the log closes.
+    pub(super) fn run(mut self, wake: &Receiver<()>) {
+        let mut waiting = true;
+        loop {
+            let patience = if waiting { PATIENCE } else { Duration::from_secs(86_400) };
+            let rung = wake.recv_timeout(patience);
+            if rung == Err(RecvTimeoutError::Disconnected) || self.shared.is_closing() {
+                return;
+            }
+            waiting = self.shared.small_blocks.swap(0, Ordering::Relaxed) > 0;
+            for file in self.shared.files.all() {
+                let is_current = self.shared.files.newest().is_some_and(|newest| newest.day == file.day);
+                if !is_current && self.finished.contains(&file.day) {
+                    continue;
+                }
+                while !self.shared.is_closing() {
+                    match self.merge_once(&file, is_current) {
+                        Ok(true) => self.merges.inc(),
+                        Ok(false) => break,
+                        Err(error) => {
+                            tracing::warn!(%error, "cannot merge log blocks; it is tried again");
+                            break;
+                        }
+                    }
+                }
+                if !is_current {
+                    self.finished.insert(file.day);
+                }
+            }
+        }
+    }
+
+    /// Does one merge in `file`; returns whether there was one to do.
+    fn merge_once(&mut self, file: &Arc<DayFile>, is_current: bool) -> Result<bool, StoreError> {
+        let now = self.shared.clock.now();
+        let Some(mut infos) = ignore_vanished(file.readers.read(DayFile::infos))? else { return Ok(false) };
+        infos.retain(|info| !self.skipped.contains(&(file.day, info.first_seq)));
+        let Some(taken) = plan_merge(&infos, now) else { return Ok(false) };
+        let taken: Vec<&BlockInfo> = taken.iter().map(|position| &infos[*position]).collect();
+        let Some(merged) = self.read_merged(file, &taken)? else { return Ok(true) };
+        let (first, last) = (merged.seq[0], merged.seq[merged.len() - 1]);
+        let block = EncodedBlock::new(&merged, first, last, taken[0].level + 1, MERGED_LEVEL);
+        // What replaces others is read back first.
+        if block::decode(block.data(), first, Columns::ALL).as_ref() != Ok(&merged) {
+            tracing::error!(first_seq = first, "a merged log block does not read back equal; the small ones are kept");
+            self.skipped.extend(taken.iter().map(|info| (file.day, info.first_seq)));
+            return Ok(true);
+        }
+        let old: Vec<u64> = taken.iter().map(|info| info.first_seq).collect();
+        if is_current { Ok(self.swap_by_writer(file.day, old, block)) } else { swap_here(file, &old, &block, now.as_nanos()) }
+    }
+
+    fn swap_by_writer(&self, day: Day, old: Vec<u64>, block: EncodedBlock) -> bool {
+        let (answer, done) = std::sync::mpsc::channel();
+        self.jobs.send(Job::Merge(Merge { day, old, block, answer })).is_ok() && done.recv().unwrap_or(false)
+    }
+
+    /// Returns the records of all `taken` blocks, or nothing if one is damaged and now skipped.
+    fn read_merged(&mut self, file: &Arc<DayFile>, taken: &[&BlockInfo]) -> Result<Option<LogBatch>, StoreError> {
+        let mut merged = LogBatch::default();
+        let mut damage = None;
+        file.readers.read(|connection: &Connection| {
+            let mut statement = connection.prepare_cached("SELECT data FROM blocks WHERE first_seq = ?1")?;
+            for info in taken {
+                let mut rows = statement.query([info.first_seq as i64])?;
+                let Some(row) = rows.next()? else { continue };
+                match block::decode(row.get_ref(0)?.as_blob()?, info.first_seq, Columns::ALL) {
+                    Ok(batch) => merged.append(&batch, 0..batch.len()),
+                    Err(error) => damage = Some((info.first_seq, error)),
+                }
+            }
+            Ok(())
+        })?;
+        if let Some((first_seq, error)) = damage {
+            self.damaged.inc();
+            self.skipped.insert((file.day, first_seq));
+            tracing::error!(error = %file.damage(first_seq, error), "a log block cannot be read; it is skipped, the rest is read");
+            return Ok(None);
+        }
+        Ok((!merged.is_empty()).then_some(merged))
+    }
+}
+
+/// Swaps in a closed file, which has no writer of its own.
+fn swap_here(file: &DayFile, old: &[u64], block: &EncodedBlock, now: u64) -> Result<bool, StoreError> {
+    let path = file.readers.path();
+    let mut connection = open_writer(path, MIGRATIONS)?;
+    apply_merge(&mut connection, old, block, now).map_err(|source| StoreError::Sqlite { path: path.to_owned(), source })?;
+    Ok(true)
+}

@@ -1,0 +1,298 @@
+//! The day files of the log, and reading them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use rusqlite::{Connection, OptionalExtension as _, Row};
+use watchfire_types::{Day, LogBatch, Timestamp};
+
+use super::block::{self, Columns};
+use super::engine::BlockInfo;
+use super::matcher::{BlockOutline, Matcher};
+use super::tokens::TokenFilter;
+use super::types::FileOffset;
+use crate::store::database::{ReaderPool, size_bytes, wal_path};
+use crate::store::{Migration, StoreError};
+
+/// Schema of a day file.
+pub(super) const MIGRATIONS: &[Migration] = &[include_str!("../../migrations/logs/0001_logs.sql")];
+
+/// All day files, oldest first.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: PathBuf,
+    days: RwLock<BTreeMap<Day, Arc<DayFile>>>,
+}
+
+/// The records that arrived on one day.
+#[derive(Debug)]
+pub(super) struct DayFile {
+    pub(super) day: Day,
+    pub(super) readers: ReaderPool,
+}
+
+/// A block as a search plans it.
+#[derive(Clone, Debug)]
+pub(super) struct BlockPlan {
+    pub(super) file: Arc<DayFile>,
+    pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
+    pub(super) day: Day,
+    pub(super) min_time: u64,
+    pub(super) max_time: u64,
+    pub(super) rows: u64,
+}
+
+impl Files {
+    /// Finds the day files in `folder`.
+    pub(super) fn find(folder: &Path) -> Result<Self, StoreError> {
+        let error = |source| StoreError::Io { path: folder.to_owned(), source };
+        let mut days = BTreeMap::new();
+        for entry in std::fs::read_dir(folder).map_err(error)? {
+            let path = entry.map_err(error)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if let Some(day) = name.strip_suffix(".db").and_then(|name| name.parse().ok()) {
+                days.insert(day, Arc::new(DayFile::new(day, &path)));
+            }
+        }
+        Ok(Self { folder: folder.to_owned(), days: RwLock::new(days) })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn path(&self, day: Day) -> PathBuf {
+        self.folder.join(format!("{day}.db"))
+    }
+
+    /// Adds a file that has just been made.
+    pub(super) fn add(&self, day: Day) -> Arc<DayFile> {
+        let file = Arc::new(DayFile::new(day, &self.path(day)));
+        Arc::clone(self.days.write().entry(day).or_insert(file))
+    }
+
+    /// Returns all files, oldest first.
+    pub(super) fn all(&self) -> Vec<Arc<DayFile>> {
+        self.days.read().values().cloned().collect()
+    }
+
+    pub(super) fn newest(&self) -> Option<Arc<DayFile>> {
+        self.days.read().values().next_back().cloned()
+    }
+
+    /// Deletes the file of `day`. Readers that hold it open finish undisturbed.
+    pub(super) fn remove(&self, day: Day) -> Result<(), StoreError> {
+        let Some(file) = self.days.write().remove(&day) else { return Ok(()) };
+        file.readers.clear();
+        let path = file.readers.path();
+        let mut shm = path.to_owned().into_os_string();
+        shm.push("-shm");
+        for part in [path, &wal_path(path), Path::new(&shm)] {
+            match std::fs::remove_file(part) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::Io { path: part.to_owned(), source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the blocks that may hold a match, the newest event time first.
+    pub(super) fn plan(&self, matcher: &Matcher) -> Result<Vec<BlockPlan>, StoreError> {
+        let mut plans = Vec::new();
+        for file in self.all() {
+            let found = ignore_vanished(file.readers.read(|connection| file.plan(connection, matcher)))?;
+            plans.extend(found.unwrap_or_default());
+        }
+        plans.sort_by_key(|plan| std::cmp::Reverse((plan.max_time, plan.last_seq)));
+        Ok(plans)
+    }
+}
+
+/// Turns the error of a file that retention has just removed into nothing.
+pub(super) fn ignore_vanished<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(StoreError::Sqlite { path, .. }) if !path.exists() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl DayFile {
+    fn new(day: Day, path: &Path) -> Self {
+        Self { day, readers: ReaderPool::new(path) }
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        size_bytes(self.readers.path())
+    }
+
+    fn plan(self: &Arc<Self>, connection: &Connection, matcher: &Matcher) -> rusqlite::Result<Vec<BlockPlan>> {
+        let mut statement = connection
+            .prepare_cached("SELECT first_seq, last_seq, day, min_time, max_time, rows, severities, services FROM blocks")?;
+        let mut rows = statement.query([])?;
+        let mut plans = Vec::new();
+        while let Some(row) = rows.next()? {
+            let services: String = row.get(7)?;
+            let services: Vec<String> = serde_json::from_str(&services).unwrap_or_default();
+            let plan = BlockPlan {
+                file: Arc::clone(self),
+                first_seq: row.get::<_, i64>(0)? as u64,
+                last_seq: row.get::<_, i64>(1)? as u64,
+                day: Day(row.get(2)?),
+                min_time: row.get::<_, i64>(3)? as u64,
+                max_time: row.get::<_, i64>(4)? as u64,
+                rows: row.get::<_, i64>(5)? as u64,
+            };
+            let outline =
+                BlockOutline { min_time: plan.min_time, max_time: plan.max_time, severities: row.get(6)?, services: &services };
+            if matcher.may_match(&outline) {
+                plans.push(plan);
+            }
+        }
+        Ok(plans)
+    }
+
+    /// Calls `visit` with each block that now holds records of `plan`: the planned one, or the one it has been merged into.
+    /// Blocks whose words rule them out are left out.
+    pub(super) fn read_plan(
+        &self,
+        plan: &BlockPlan,
+        matcher: &Matcher,
+        mut visit: impl FnMut(u64, &[u8]),
+    ) -> Result<(), StoreError> {
+        let read = self.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT first_seq, filter, data FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3",
+            )?;
+            let mut rows = statement.query((plan.day.0, plan.first_seq as i64, plan.last_seq as i64))?;
+            while let Some(row) = rows.next()? {
+                let filter = TokenFilter::from_bytes(row.get_ref(1)?.as_blob()?.to_vec());
+                if matcher.may_contain(&filter) {
+                    visit(row.get::<_, i64>(0)? as u64, row.get_ref(2)?.as_blob()?);
+                }
+            }
+            Ok(())
+        });
+        ignore_vanished(read).map(|_| ())
+    }
+
+    /// Returns records after `cursor` in order of `seq`: about `limit` of them if so many are there.
+    pub(super) fn read_after(
+        &self,
+        cursor: u64,
+        limit: usize,
+        damaged: &mut dyn FnMut(StoreError),
+    ) -> Result<LogBatch, StoreError> {
+        self.readers.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT first_seq, data FROM blocks WHERE last_seq > ?1 ORDER BY first_seq")?;
+            let mut rows = statement.query([cursor as i64])?;
+            let mut blocks: Vec<LogBatch> = Vec::new();
+            let mut count = 0;
+            // Up to here every record has been seen: a later block may begin before an earlier one ends.
+            let mut bound = u64::MAX;
+            while let Some(row) = rows.next()? {
+                let first_seq = row.get::<_, i64>(0)? as u64;
+                if count >= limit {
+                    let within = |seq: &&u64| **seq > cursor && **seq < first_seq;
+                    if blocks.iter().flat_map(|block| &block.seq).filter(within).count() >= limit {
+                        bound = first_seq - 1;
+                        break;
+                    }
+                }
+                match block::decode(row.get_ref(1)?.as_blob()?, first_seq, Columns::ALL) {
+                    Ok(block) => {
+                        count += block.seq.iter().filter(|seq| **seq > cursor).count();
+                        blocks.push(block);
+                    }
+                    Err(error) => damaged(self.damage(first_seq, error)),
+                }
+            }
+            Ok(in_order(&blocks, cursor, bound))
+        })
+    }
+
+    pub(super) fn damage(&self, first_seq: u64, error: block::BlockError) -> StoreError {
+        let place = format!("{}, block at seq {first_seq}", self.readers.path().display());
+        StoreError::Damaged { place, what: error.to_string() }
+    }
+
+    /// Returns every block's outline, in order of `first_seq`.
+    pub(super) fn infos(connection: &Connection) -> rusqlite::Result<Vec<BlockInfo>> {
+        let info = |row: &Row<'_>| {
+            Ok(BlockInfo {
+                first_seq: row.get::<_, i64>(0)? as u64,
+                last_seq: row.get::<_, i64>(1)? as u64,
+                day: Day(row.get(2)?),
+                level: row.get(3)?,
+                rows: row.get::<_, i64>(4)? as u64,
+                bytes: row.get::<_, i64>(5)? as u64,
+                raw_bytes: row.get::<_, i64>(6)? as u64,
+                created_at: Timestamp::from_nanos(row.get::<_, i64>(7)? as u64),
+            })
+        };
+        connection
+            .prepare_cached(
+                "SELECT first_seq, last_seq, day, level, rows, length(data), raw_bytes, created_at FROM blocks ORDER BY first_seq",
+            )?
+            .query_map([], info)?
+            .collect()
+    }
+
+    /// Returns the `seq` that follows the last one of this file.
+    pub(super) fn next_seq(connection: &Connection) -> rusqlite::Result<u64> {
+        let last: Option<i64> = connection.query_row("SELECT max(last_seq) FROM blocks", [], |row| row.get(0))?;
+        let start: Option<i64> = connection.query_row("SELECT max(next_seq) FROM start", [], |row| row.get(0))?;
+        Ok((last.unwrap_or(0) as u64 + 1).max(start.unwrap_or(1) as u64))
+    }
+
+    /// Returns the `seq` before the first record that arrived at `moment` or later, if this file has such a record.
+    pub(super) fn cursor_at(connection: &Connection, moment: Timestamp) -> rusqlite::Result<Option<u64>> {
+        connection
+            .query_row("SELECT min(first_seq) FROM blocks WHERE max_observed >= ?1", [stored_time(moment.as_nanos())], |row| {
+                row.get::<_, Option<i64>>(0)
+            })
+            .optional()
+            .map(|found| found.flatten().map(|seq| seq as u64 - 1))
+    }
+
+    pub(super) fn offsets(connection: &Connection) -> rusqlite::Result<Vec<FileOffset>> {
+        connection
+            .prepare_cached("SELECT path, device, inode, offset, fingerprint FROM file_offsets")?
+            .query_map([], |row| {
+                Ok(FileOffset {
+                    path: row.get(0)?,
+                    device: row.get::<_, i64>(1)? as u64,
+                    inode: row.get::<_, i64>(2)? as u64,
+                    offset: row.get::<_, i64>(3)? as u64,
+                    fingerprint: row.get::<_, i64>(4)? as u64,
+                })
+            })?
+            .collect()
+    }
+}
+
+/// SQLite's integers are signed: a time beyond the year 2262 is kept as the last one that fits.
+pub(super) fn stored_time(nanos: u64) -> i64 {
+    i64::try_from(nanos).unwrap_or(i64::MAX)
+}
+
+/// Returns the records of `blocks` with `cursor < seq <= bound`, in order of `seq`.
+fn in_order(blocks: &[LogBatch], cursor: u64, bound: u64) -> LogBatch {
+    let mut places: Vec<(u64, usize, usize)> = Vec::new();
+    for (index, block) in blocks.iter().enumerate() {
+        let rows = block.seq.iter().enumerate().filter(|(_, seq)| (cursor + 1..=bound).contains(seq));
+        places.extend(rows.map(|(row, seq)| (*seq, index, row)));
+    }
+    places.sort_unstable();
+    let mut batch = LogBatch::default();
+    for run in places.chunk_by(|left, right| left.1 == right.1) {
+        batch.append(&blocks[run[0].1], run.iter().map(|(_, _, row)| *row));
+    }
+    batch
+}

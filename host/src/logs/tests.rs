@@ -1,0 +1,228 @@
+//! Laws of the log store, over real files.
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use watchfire_types::attributes::keys;
+use watchfire_types::log::RecordHead;
+use watchfire_types::{LogRecord, Severity, ValueRef};
+
+use super::*;
+
+const RETENTION: Duration = Duration::from_secs(30 * 86_400);
+
+struct Store {
+    folder: TempDir,
+    clock: Clock,
+    logs: Logs,
+}
+
+impl Store {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("logs")).unwrap();
+        // Noon, so that a few hours either way are the same day.
+        let clock = Clock::manual(Timestamp::from_seconds(20_000 * 86_400 + 43_200));
+        let logs = open(&folder, &clock);
+        Self { folder, clock, logs }
+    }
+
+    fn restart(self) -> Self {
+        self.logs.close();
+        let logs = open(&self.folder, &self.clock);
+        Self { logs, ..self }
+    }
+
+    async fn put(&self, batch: LogBatch) -> Accepted {
+        self.logs.ingest(batch, Vec::new()).await.unwrap()
+    }
+
+    fn all(&self) -> Vec<LogRecord> {
+        let mut records = Vec::new();
+        let mut cursor = 0;
+        loop {
+            let batch = self.logs.read_after(cursor, 7).unwrap();
+            let Some(last) = batch.seq.last() else { return records };
+            cursor = *last;
+            records.extend((0..batch.len()).map(|row| batch.record(row)));
+        }
+    }
+
+    fn find(&self, filter: &LogFilter, limit: usize) -> Vec<LogRecord> {
+        self.logs.search(filter, limit).unwrap().all().unwrap()
+    }
+
+    /// Rings the compactor until `blocks` of the newest file satisfies the caller.
+    fn compact_until(&self, fits: impl Fn(usize) -> bool) {
+        self.clock.advance(Duration::from_secs(61));
+        let file = self.logs.0.files.newest().unwrap();
+        for _ in 0..2_000 {
+            let _ = self.logs.0.shared.wake_compactor.try_send(());
+            if fits(file.readers.read(DayFile::infos).unwrap().len()) {
+                return;
+            }
+            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        panic!("the compactor did not get there");
+    }
+}
+
+fn open(folder: &TempDir, clock: &Clock) -> Logs {
+    Logs::open(folder.path(), RETENTION, clock, &SelfMetrics::default()).unwrap()
+}
+
+fn batch(clock: &Clock, bodies: &[String], seconds_ago: u64) -> LogBatch {
+    let mut batch = LogBatch::default();
+    for body in bodies {
+        let resource = batch.resource(vec![(keys::SERVICE_NAME.into(), "api".into())]);
+        let timestamp = clock.now().minus(Duration::from_secs(seconds_ago));
+        batch.push(&RecordHead { timestamp, severity: Severity::INFO, resource, ..RecordHead::default() }, ValueRef::Text(body));
+        batch.attribute("length", ValueRef::Int(body.len() as i64));
+    }
+    batch
+}
+
+fn seqs(records: &[LogRecord]) -> Vec<u64> {
+    records.iter().map(|record| record.seq.parse().unwrap()).collect()
+}
+
+fn text(filter: &str) -> LogFilter {
+    LogFilter { text: filter.into(), ..LogFilter::default() }
+}
+
+#[tokio::test]
+async fn what_is_stored_is_there_after_a_restart_and_the_sequence_goes_on() {
+    let store = Store::new();
+    store.put(batch(&store.clock, &["one".into(), "two".into()], 5)).await;
+    let store = store.restart();
+    store.put(batch(&store.clock, &["three".into()], 5)).await;
+    let bodies: Vec<_> = store.all().into_iter().map(|record| (record.seq, record.body)).collect();
+    assert_eq!(bodies, [("1".into(), "one".into()), ("2".into(), "two".into()), ("3".into(), "three".into())]);
+}
+
+#[tokio::test]
+async fn merging_changes_no_answer() {
+    let store = Store::new();
+    for round in 0..40_u64 {
+        // Every third batch reaches back a day, so that blocks of two event days interleave.
+        let ago = if round % 3 == 0 { 86_400 + round } else { round };
+        store.put(batch(&store.clock, &[format!("round {round}"), "same".into()], ago)).await;
+    }
+    let (before, found) = (store.all(), store.find(&text("same"), 50));
+    store.compact_until(|blocks| blocks <= 6);
+    assert_eq!(store.all(), before);
+    assert_eq!(store.find(&text("same"), 50), found);
+    assert_eq!(seqs(&before), (1..=80).collect::<Vec<_>>());
+    assert_eq!(store.find(&text("\"round 17\""), 9).len(), 1);
+}
+
+#[tokio::test]
+async fn at_midnight_a_new_file_begins_and_offsets_are_copied_forward() {
+    let store = Store::new();
+    let offset = FileOffset { path: "/var/log/a".into(), device: 1, inode: 2, offset: 3, fingerprint: u64::MAX };
+    store.logs.ingest(batch(&store.clock, &["before".into()], 0), vec![offset.clone()]).await.unwrap();
+    store.clock.advance(Duration::from_secs(86_400));
+    store.put(batch(&store.clock, &["after".into()], 86_400)).await;
+    assert_eq!(store.logs.days().len(), 2);
+    assert_eq!(store.logs.file_offsets().unwrap(), [offset]);
+    assert_eq!(seqs(&store.all()), [1, 2]);
+    let first = store.logs.days()[0].0;
+    store.logs.drop_day(first).unwrap();
+    let store = store.restart();
+    store.put(batch(&store.clock, &["more".into()], 0)).await;
+    assert_eq!(seqs(&store.all()), [2, 3]);
+}
+
+#[tokio::test]
+async fn the_sequence_survives_the_loss_of_every_earlier_file() {
+    let store = Store::new();
+    store.put(batch(&store.clock, &["gone".into()], 0)).await;
+    store.clock.advance(Duration::from_secs(86_400));
+    store.logs.roll().await;
+    while store.logs.days().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let first = store.logs.days()[0].0;
+    store.logs.drop_day(first).unwrap();
+    let store = store.restart();
+    store.put(batch(&store.clock, &["here".into()], 0)).await;
+    assert_eq!(seqs(&store.all()), [2]);
+}
+
+#[tokio::test]
+async fn records_outside_the_retention_are_refused_one_by_one() {
+    let store = Store::new();
+    let mut mixed = batch(&store.clock, &["fine".into()], 0);
+    mixed.append(&batch(&store.clock, &["old".into()], 31 * 86_400), [0]);
+    let accepted = store.put(mixed).await;
+    assert_eq!((accepted.accepted, accepted.rejected), (1, 1));
+    assert_eq!(accepted.reason, "1 records are older than the retention of logs");
+}
+
+#[tokio::test]
+async fn a_damaged_block_is_reported_and_the_rest_is_read() {
+    let store = Store::new();
+    for body in ["one", "two", "three"] {
+        store.put(batch(&store.clock, &[body.into()], 0)).await;
+    }
+    store.logs.close();
+    let path = store.logs.0.files.newest().unwrap().readers.path().to_owned();
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.execute("UPDATE blocks SET data = CAST(substr(data, 1, 80) || 'x' AS BLOB) WHERE first_seq = 2", []).unwrap();
+    drop(connection);
+    let store = store.restart();
+    assert_eq!(seqs(&store.all()), [1, 3]);
+    assert_eq!(store.find(&LogFilter::default(), 9).len(), 2);
+    assert!(store.logs.0.damaged.get() > 0);
+}
+
+#[tokio::test]
+async fn a_limit_keeps_the_newest() {
+    let store = Store::new();
+    for ago in [50, 10, 40, 20, 30] {
+        store.put(batch(&store.clock, &[format!("ago {ago}")], ago)).await;
+    }
+    let bodies: Vec<_> = store.find(&text("ago"), 3).into_iter().map(|record| record.body.as_text().unwrap().to_owned()).collect();
+    assert_eq!(bodies, ["ago 10", "ago 20", "ago 30"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn stored_records_read_back_equal_and_search_agrees_with_a_plain_scan(
+        batches in proptest::collection::vec(super::block::tests::batches(), 1..5),
+        word in "[a-dX0-9]{1,2}",
+        limit in 1..30_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let store = Store::new();
+        let mut expected = Vec::new();
+        for mut batch in batches {
+            let base = store.clock.now().as_nanos() - 100_000_000_000_000;
+            for (row, time) in batch.time.iter_mut().enumerate() {
+                *time = base + *time % 150_000_000_000_000 + row as u64;
+            }
+            for observed in &mut batch.observed {
+                *observed = base + *observed % 1_000;
+            }
+            for row in 0..batch.len() {
+                expected.push(LogRecord { seq: (expected.len() + 1).to_string(), ..batch.record(row) });
+            }
+            runtime.block_on(store.put(batch));
+        }
+        prop_assert_eq!(store.all(), expected.clone());
+        let filter = LogFilter { text: word, level: Some(Severity(3)), ..LogFilter::default() };
+        let matcher = matcher::Matcher::new(&filter);
+        let mut found: Vec<_> = expected
+            .into_iter()
+            .filter(|record| {
+                let mut one = LogBatch::default();
+                one.push_record(record);
+                matcher.matches(&one, 0)
+            })
+            .collect();
+        found.sort_by_key(|record| std::cmp::Reverse((record.timestamp, record.seq.parse::<u64>().unwrap())));
+        found.truncate(limit);
+        prop_assert_eq!(store.find(&filter, limit), found);
+    }
+}

@@ -1,0 +1,442 @@
+//! The write path: an encoder thread gathers batches into blocks, a writer thread commits them, a third one checkpoints.
+//!
+//! Encoding one group goes on while the group before it is committed; what arrives meanwhile becomes the next group.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use watchfire_types::log::service_of;
+use watchfire_types::{Day, LogBatch};
+
+use super::block;
+use super::engine::{self, SMALL_BLOCKS};
+use super::files::{DayFile, Files, MIGRATIONS, stored_time};
+use super::tokens::TokenFilter;
+use super::types::FileOffset;
+use crate::clock::Clock;
+use crate::store::crash::crash_point;
+use crate::store::database::{open_writer, wal_path};
+use crate::store::directory::sync_directory;
+use crate::store::{IngestError, StoreError};
+use crate::telemetry::{Counter, Gauge};
+
+/// A commit gathers at most this many bytes of records; a larger batch is committed alone.
+const MAX_GROUP_BYTES: usize = 8 << 20;
+/// Most rows of a block that is written by a commit.
+const MAX_ROWS: usize = 65_536;
+/// zstd level of small blocks, which are soon merged: speed matters, size hardly.
+const SMALL_LEVEL: i32 = 1;
+/// zstd level of merged blocks.
+pub(super) const MERGED_LEVEL: i32 = 3;
+/// The write-ahead log is copied into the file when it has grown by this many bytes.
+const CHECKPOINT_BYTES: u64 = 8 << 20;
+/// Beyond this the checkpoint makes writers wait for the moment it takes to finish.
+const WAL_STOP_BYTES: u64 = 48 << 20;
+
+/// A batch on its way to disk.
+pub(super) struct Pending {
+    pub(super) batch: LogBatch,
+    pub(super) offsets: Vec<FileOffset>,
+    pub(super) answer: oneshot::Sender<Result<(), IngestError>>,
+    /// Its share of the queue, given back when it is answered.
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// What the writer thread is asked to do.
+pub(super) enum Job {
+    /// Store these blocks and answer whoever waits for them.
+    Commit(Group),
+    /// Replace blocks of the current file by the one made of them.
+    Merge(Merge),
+    /// Delete the oldest blocks of the current file until about `bytes` are free.
+    Trim { bytes: u64, answer: oneshot::Sender<u64> },
+    /// Start a new file if the day has changed.
+    Roll,
+}
+
+/// Blocks that are committed together.
+pub(super) struct Group {
+    blocks: Vec<EncodedBlock>,
+    rows: u64,
+    offsets: Vec<FileOffset>,
+    answers: Vec<(oneshot::Sender<Result<(), IngestError>>, OwnedSemaphorePermit)>,
+}
+
+/// Blocks of one file, and the one they become.
+pub(super) struct Merge {
+    pub(super) day: Day,
+    pub(super) old: Vec<u64>,
+    pub(super) block: EncodedBlock,
+    pub(super) answer: std::sync::mpsc::Sender<bool>,
+}
+
+/// A block ready to be stored. Its `seq`s are relative to the group's first until the writer assigns that.
+pub(super) struct EncodedBlock {
+    first_seq: u64,
+    last_seq: u64,
+    day: Day,
+    level: u32,
+    rows: u64,
+    min_time: u64,
+    max_time: u64,
+    max_observed: u64,
+    severities: u32,
+    services: String,
+    raw_bytes: u64,
+    filter: Vec<u8>,
+    data: Vec<u8>,
+}
+
+impl EncodedBlock {
+    /// Encodes `batch`, all of one event day, whose `seq`s lie between `first_seq` and `last_seq`.
+    pub(super) fn new(batch: &LogBatch, first_seq: u64, last_seq: u64, level: u32, created_with: i32) -> Self {
+        let mut services: Vec<&str> = batch.resources.iter().map(|resource| service_of(resource).unwrap_or("")).collect();
+        services.sort_unstable();
+        services.dedup();
+        let max_time = batch.time.iter().copied().max().unwrap_or(0);
+        Self {
+            first_seq,
+            last_seq,
+            day: watchfire_types::Timestamp::from_nanos(max_time).day(),
+            level,
+            rows: batch.len() as u64,
+            min_time: batch.time.iter().copied().min().unwrap_or(0),
+            max_time,
+            max_observed: batch.observed.iter().copied().max().unwrap_or(0),
+            severities: batch.severity.iter().fold(0, |bits, severity| bits | 1 << (severity & 31)),
+            services: serde_json::to_string(&services).unwrap_or_default(),
+            raw_bytes: (batch.body.data.bytes.len() + batch.attribute_value.data.bytes.len()) as u64,
+            // Words of a small block are not worth indexing: it is merged within a minute.
+            filter: if level == 0 { Vec::new() } else { TokenFilter::build(batch).as_bytes().to_vec() },
+            data: block::encode(batch, created_with),
+        }
+    }
+
+    pub(super) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    fn insert(&self, transaction: &Transaction<'_>, base: u64, created_at: u64) -> rusqlite::Result<usize> {
+        transaction
+            .prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")?
+            .execute(rusqlite::params![
+                (base + self.first_seq) as i64,
+                (base + self.last_seq) as i64,
+                self.day.0,
+                self.level,
+                self.rows as i64,
+                stored_time(self.min_time),
+                stored_time(self.max_time),
+                stored_time(self.max_observed),
+                self.severities,
+                self.services,
+                self.raw_bytes as i64,
+                stored_time(created_at),
+                self.filter,
+                self.data,
+            ])
+    }
+}
+
+/// Replaces blocks `old` by `block` in one transaction.
+pub(super) fn apply_merge(connection: &mut Connection, old: &[u64], block: &EncodedBlock, now: u64) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut deleted = 0;
+    for first_seq in old {
+        deleted += transaction.prepare_cached("DELETE FROM blocks WHERE first_seq = ?1")?.execute([*first_seq as i64])?;
+    }
+    // Retention may have trimmed some of them since they were read: then they must not come back.
+    if deleted == old.len() {
+        block.insert(&transaction, 0, now)?;
+        crash_point("logs.before_merge_commit");
+        transaction.commit()?;
+        crash_point("logs.after_merge_commit");
+    }
+    Ok(())
+}
+
+/// Gathers what has arrived, encodes it, hands it to the writer. Ends when the queue closes.
+pub(super) fn run_encoder(mut queue: mpsc::Receiver<Pending>, jobs: &SyncSender<Job>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut bytes = first.batch.size_bytes();
+        let mut pending = vec![first];
+        while bytes < MAX_GROUP_BYTES
+            && let Ok(next) = queue.try_recv()
+        {
+            bytes += next.batch.size_bytes();
+            pending.push(next);
+        }
+        if jobs.send(Job::Commit(encode_group(pending))).is_err() {
+            return;
+        }
+    }
+}
+
+fn encode_group(mut pending: Vec<Pending>) -> Group {
+    let merged = if pending.len() == 1 {
+        std::mem::take(&mut pending[0].batch)
+    } else {
+        let mut merged = LogBatch::default();
+        for one in &pending {
+            merged.append(&one.batch, 0..one.batch.len());
+        }
+        merged
+    };
+    let mut blocks = Vec::new();
+    match engine::rows_by_day(&merged) {
+        None if merged.len() <= MAX_ROWS => {
+            if !merged.is_empty() {
+                blocks.push(EncodedBlock::new(&merged, 0, merged.len() as u64 - 1, 0, SMALL_LEVEL));
+            }
+        }
+        days => {
+            let all = || vec![(0..merged.len()).collect()];
+            let days: Vec<Vec<usize>> = days.map_or_else(all, |days| days.into_values().collect());
+            blocks.extend(days.iter().flat_map(|rows| rows.chunks(MAX_ROWS)).map(|rows| encode_rows(&merged, rows)));
+        }
+    }
+    Group {
+        rows: merged.len() as u64,
+        blocks,
+        offsets: pending.iter_mut().flat_map(|one| std::mem::take(&mut one.offsets)).collect(),
+        answers: pending.into_iter().map(|one| (one.answer, one.permit)).collect(),
+    }
+}
+
+fn encode_rows(batch: &LogBatch, rows: &[usize]) -> EncodedBlock {
+    let mut part = LogBatch::default();
+    part.append(batch, rows.iter().copied());
+    part.seq = rows.iter().map(|row| *row as u64).collect();
+    EncodedBlock::new(&part, part.seq[0], part.seq[part.len() - 1], 0, SMALL_LEVEL)
+}
+
+/// What the writer tells others.
+pub(super) struct WriterShared {
+    pub(super) files: Arc<Files>,
+    pub(super) clock: Clock,
+    pub(super) committed: watch::Sender<u64>,
+    pub(super) records: Counter,
+    pub(super) commits: Counter,
+    pub(super) wal_bytes: Gauge,
+    /// Why commits fail at present.
+    pub(super) failure: Mutex<Option<String>>,
+    pub(super) wake_compactor: SyncSender<()>,
+    pub(super) wake_checkpointer: SyncSender<()>,
+    /// Blocks written since the compactor last looked.
+    pub(super) small_blocks: AtomicUsize,
+    pub(super) unsynced_bytes: AtomicU64,
+    pub(super) closing: AtomicBool,
+}
+
+impl WriterShared {
+    /// Tells the compactor and the checkpointer to end.
+    pub(super) fn stop(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        let _ = self.wake_compactor.try_send(());
+        let _ = self.wake_checkpointer.try_send(());
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+}
+
+/// Owns the writing connection of the current day's file.
+pub(super) struct Writer {
+    shared: Arc<WriterShared>,
+    connection: Connection,
+    day: Day,
+    next_seq: u64,
+}
+
+impl Writer {
+    /// Opens the current day's file; the sequence goes on where the newest file ends.
+    pub(super) fn open(shared: Arc<WriterShared>) -> Result<Self, StoreError> {
+        let today = shared.clock.now().day();
+        let newest = shared.files.newest();
+        // A clock that was set back must not make an older file current.
+        let day = newest.as_ref().map_or(today, |file| file.day.max(today));
+        let mut next_seq = 1;
+        let mut offsets = Vec::new();
+        if let Some(file) = &newest {
+            // Opening for writing recovers the log of a crash and migrates.
+            let connection = open_writer(file.readers.path(), MIGRATIONS)?;
+            let read = DayFile::next_seq(&connection).and_then(|seq| Ok((seq, DayFile::offsets(&connection)?)));
+            (next_seq, offsets) = read.map_err(|source| StoreError::Sqlite { path: file.readers.path().to_owned(), source })?;
+        }
+        let connection = open_day(&shared.files, day, next_seq, &offsets)?;
+        shared.committed.send_replace(next_seq - 1);
+        Ok(Self { shared, connection, day, next_seq })
+    }
+
+    /// Does `jobs` until all their senders are gone.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            match job {
+                Job::Commit(group) => self.commit(group),
+                Job::Merge(merge) => {
+                    let now = self.shared.clock.now().as_nanos();
+                    // A merge planned before the day changed is planned anew for the closed file.
+                    let done = merge.day == self.day
+                        && apply_merge(&mut self.connection, &merge.old, &merge.block, now)
+                            .inspect_err(|error| tracing::warn!(%error, "cannot merge log blocks; it is tried again"))
+                            .is_ok();
+                    self.written(merge.block.data.len() as u64);
+                    let _ = merge.answer.send(done);
+                }
+                Job::Trim { bytes, answer } => {
+                    let freed = trim(&mut self.connection, bytes).unwrap_or(0);
+                    let _ = answer.send(freed);
+                }
+                Job::Roll => {
+                    if let Err(error) = self.roll() {
+                        tracing::error!(%error, "cannot start the day's log file; it is tried again");
+                    }
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, group: Group) {
+        let result = self
+            .roll()
+            .map_err(|error| error.to_string())
+            .and_then(|()| self.store(&group).map_err(|error| format!("{}: {error}", self.shared.files.path(self.day).display())));
+        let failure = result.as_ref().err().cloned();
+        let changed = std::mem::replace(&mut *self.shared.failure.lock(), failure.clone()) != failure;
+        match &failure {
+            Some(error) if changed => tracing::error!(%error, "cannot store logs: senders are told to try again"),
+            None if changed => tracing::info!("logs are stored again"),
+            _ => {}
+        }
+        for (answer, permit) in group.answers {
+            let busy = |reason: &String| IngestError::Busy { reason: reason.clone(), retry_after: Duration::from_secs(5) };
+            let _ = answer.send(result.as_ref().map_err(busy).copied());
+            drop(permit);
+        }
+    }
+
+    fn store(&mut self, group: &Group) -> rusqlite::Result<()> {
+        let now = self.shared.clock.now().as_nanos();
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for block in &group.blocks {
+            block.insert(&transaction, self.next_seq, now)?;
+        }
+        insert_offsets(&transaction, &group.offsets)?;
+        crash_point("logs.before_commit");
+        transaction.commit()?;
+        crash_point("logs.after_commit");
+        self.next_seq += group.rows;
+        self.shared.records.add(group.rows);
+        self.shared.commits.inc();
+        if group.rows > 0 {
+            self.shared.committed.send_replace(self.next_seq - 1);
+        }
+        let before = self.shared.small_blocks.fetch_add(group.blocks.len(), Ordering::Relaxed);
+        // The first one starts the compactor's minute; a full bell has been rung already.
+        if before == 0 || before + group.blocks.len() >= SMALL_BLOCKS {
+            let _ = self.shared.wake_compactor.try_send(());
+        }
+        self.written(group.blocks.iter().map(|block| block.data.len() as u64).sum());
+        Ok(())
+    }
+
+    fn written(&self, bytes: u64) {
+        if self.shared.unsynced_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= CHECKPOINT_BYTES {
+            self.shared.unsynced_bytes.store(0, Ordering::Relaxed);
+            let _ = self.shared.wake_checkpointer.try_send(());
+        }
+    }
+
+    /// Starts a new file when the day has changed: offsets are copied forward, its directory entry is durable before any
+    /// record in it is acknowledged.
+    fn roll(&mut self) -> Result<(), StoreError> {
+        let today = self.shared.clock.now().day();
+        if today <= self.day {
+            return Ok(());
+        }
+        let path = self.shared.files.path(self.day);
+        let offsets = DayFile::offsets(&self.connection).map_err(|source| StoreError::Sqlite { path, source })?;
+        self.connection = open_day(&self.shared.files, today, self.next_seq, &offsets)?;
+        self.day = today;
+        let _ = self.shared.wake_compactor.try_send(());
+        Ok(())
+    }
+}
+
+fn open_day(files: &Files, day: Day, next_seq: u64, offsets: &[FileOffset]) -> Result<Connection, StoreError> {
+    let path = files.path(day);
+    let is_new = !path.exists();
+    let mut connection = open_writer(&path, MIGRATIONS)?;
+    let prepare = |connection: &mut Connection| -> rusqlite::Result<()> {
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let started: i64 = transaction.query_row("SELECT count(*) FROM start", [], |row| row.get(0))?;
+        if started == 0 {
+            transaction.execute("INSERT INTO start VALUES (?1)", [next_seq as i64])?;
+            insert_offsets(&transaction, offsets)?;
+        }
+        transaction.commit()
+    };
+    prepare(&mut connection).map_err(|source| StoreError::Sqlite { path, source })?;
+    if is_new {
+        sync_directory(files.folder())?;
+    }
+    files.add(day);
+    Ok(connection)
+}
+
+fn insert_offsets(transaction: &Transaction<'_>, offsets: &[FileOffset]) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO file_offsets VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for file in offsets {
+        insert.execute(rusqlite::params![
+            file.path,
+            file.device as i64,
+            file.inode as i64,
+            file.offset as i64,
+            file.fingerprint as i64
+        ])?;
+    }
+    Ok(())
+}
+
+/// Deletes the oldest blocks that together hold at least `bytes`; their pages are used again. Returns the bytes freed.
+fn trim(connection: &mut Connection, bytes: u64) -> rusqlite::Result<u64> {
+    let mut freed = 0;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for info in DayFile::infos(&transaction)? {
+        if freed >= bytes {
+            break;
+        }
+        freed += info.bytes;
+        transaction.execute("DELETE FROM blocks WHERE first_seq = ?1", [info.first_seq as i64])?;
+    }
+    transaction.commit()?;
+    Ok(freed)
+}
+
+/// Copies the write-ahead log into the file when the writer says that it has grown. Ends when the log closes.
+pub(super) fn run_checkpointer(shared: &Arc<WriterShared>, wake: &Receiver<()>) {
+    let mut open: Option<(Day, Connection)> = None;
+    while wake.recv().is_ok() && !shared.is_closing() {
+        let Some(file) = shared.files.newest() else { continue };
+        if open.as_ref().is_none_or(|(day, _)| *day != file.day) {
+            open = Connection::open(file.readers.path()).ok().map(|connection| (file.day, connection));
+        }
+        let Some((_, connection)) = &open else { continue };
+        let _ = connection.busy_timeout(Duration::from_secs(10));
+        let wal = wal_path(file.readers.path());
+        let bytes = || std::fs::metadata(&wal).map_or(0, |metadata| metadata.len());
+        // The first pass copies beside the writer; only when the log has grown far does a second one make it wait, shortly.
+        let _ = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");
+        if bytes() > WAL_STOP_BYTES {
+            let _ = connection.execute_batch("PRAGMA wal_checkpoint(RESTART)");
+        }
+        shared.wal_bytes.set(bytes() as f64);
+    }
+}
