@@ -1,5 +1,13 @@
 //! The host's HTTP face: who may call, one error shape, the documentation of every path, the page.
 
 pub mod error;
+pub mod guard;
+pub mod page;
+pub mod params;
+pub mod server;
+pub mod status;
+pub mod stream;
+pub mod time_range;
 
 pub use error::ApiError;
+pub use params::Params;

@@ -113,6 +113,22 @@ impl Files {
     }
 }
 
+impl Files {
+    pub(super) fn services(&self) -> Result<Vec<String>, StoreError> {
+        let mut services = std::collections::BTreeSet::new();
+        for file in self.all() {
+            let lists = ignore_vanished(file.readers.read(|connection| {
+                let mut statement = connection.prepare_cached("SELECT DISTINCT services FROM blocks")?;
+                statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()
+            }))?;
+            for list in lists.unwrap_or_default() {
+                services.extend(serde_json::from_str::<Vec<String>>(&list).unwrap_or_default());
+            }
+        }
+        Ok(services.into_iter().collect())
+    }
+}
+
 /// Turns the error of a file that retention has just removed into nothing.
 pub(super) fn ignore_vanished<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {

@@ -1,5 +1,6 @@
 //! The log engine: blocks of records on disk, found again by text, level, service, attribute and time.
 
+pub mod api;
 pub mod block;
 mod compact;
 pub mod engine;
@@ -246,6 +247,14 @@ impl Logs {
     /// [`StoreError`] when a file cannot be read.
     pub fn time_range(&self) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
         Search::time_range(&self.0.files)
+    }
+
+    /// Returns all `service.name`s, sorted; empty for records without one. Blocks on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read.
+    pub fn services(&self) -> Result<Vec<String>, StoreError> {
+        self.0.files.services()
     }
 
     /// Returns how much is stored. Blocks on disk.

@@ -1,0 +1,150 @@
+// The small page: status, firing alerts, recent logs. A client of the public API, like any other.
+'use strict';
+
+const WORDS = {
+  zh: {
+    machine: '本机', alerts: '正在告警', parts: '组件', logs: '最近日志', all: '所有级别', pause: '暂停', resume: '继续', search: '搜索词',
+    none: '没有正在触发的告警', up: '运行', records: '条日志', series: '个指标序列', away: '无法连接主机', processes: '进程', cpu: 'CPU', memory: '内存', disk: '磁盘', network: '网络 收/发',
+    ok: '正常', degraded: '异常', inactive: '未启用', since: '自',
+  },
+  en: {
+    machine: 'This machine', alerts: 'Firing alerts', parts: 'Parts', logs: 'Recent logs', all: 'all levels', pause: 'Pause', resume: 'Resume', search: 'words, "a phrase", begin*',
+    none: 'Nothing is firing.', up: 'up', records: 'log records', series: 'metric series', away: 'the host does not answer', processes: 'Processes', cpu: 'CPU', memory: 'Memory', disk: 'Disk', network: 'Network in / out',
+    ok: 'ok', degraded: 'degraded', inactive: 'inactive', since: 'since',
+  },
+};
+const language = navigator.language.startsWith('zh') ? 'zh' : 'en';
+const say = (word) => WORDS[language][word] ?? word;
+const at = (id) => document.getElementById(id);
+
+document.documentElement.lang = language;
+document.querySelectorAll('[data-text]').forEach((node) => { node.textContent = say(node.dataset.text); });
+document.querySelectorAll('[data-hint]').forEach((node) => { node.placeholder = node.ariaLabel = say(node.dataset.hint); });
+
+// Text only ever goes in as text: a log line cannot become markup.
+function element(tag, text, className) {
+  const node = document.createElement(tag);
+  node.textContent = text;
+  if (className) node.className = className;
+  return node;
+}
+function fill(node, children) { node.replaceChildren(...children); }
+
+async function ask(path) {
+  const response = await fetch(path, { headers: { accept: 'application/json' } });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error?.message ?? response.statusText);
+  return answer;
+}
+
+const bytes = (number) => {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  while (number >= 1000 && unit < units.length - 1) { number /= 1000; unit += 1; }
+  return `${number.toFixed(unit && number < 100 ? 1 : 0)} ${units[unit]}`;
+};
+const duration = (seconds) => (seconds < 120 ? `${seconds} s` : seconds < 7200 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3600)} h`);
+const clock = (time) => new Date(time).toLocaleTimeString(language, { hour12: false }) + '.' + String(new Date(time).getMilliseconds()).padStart(3, '0');
+const percent = (number) => (number == null ? '–' : `${number.toFixed(1)} %`);
+
+async function refresh() {
+  try {
+    const [status, health, alerts] = await Promise.all([ask('api/v1/status'), ask('api/v1/health'), ask('api/v1/alerts?state=firing')]);
+    fill(at('state'), [
+      element('strong', say(status.state), status.state),
+      element('span', ` · ${status.version} · ${say('up')} ${duration(status.uptime_seconds)} · ${status.logs.records.toLocaleString()} ${say('records')} (${bytes(status.logs.bytes)}) · ${status.metrics.series} ${say('series')}`),
+    ]);
+    fill(at('parts'), [
+      ...status.parts.map((part) => {
+        const item = element('li', '');
+        item.append(element('span', say(part.state), part.state), ` ${part.name} `, element('small', [part.detail, part.hint].filter(Boolean).join(' — ')));
+        return item;
+      }),
+      ...status.warnings.map((warning) => element('li', warning, 'WARN')),
+    ]);
+    const network = health.network_io;
+    fill(at('health'), [
+      ['cpu', percent(health.cpu_percent)], ['memory', percent(health.memory_percent)], ['disk', percent(health.disk_usage_percent)],
+      ['processes', health.process_count ?? '–'], ['network', network ? `${bytes(network.receive_bytes)} / ${bytes(network.transmit_bytes)}` : '–'],
+    ].flatMap(([word, value]) => [element('dt', say(word)), element('dd', value)]));
+    fill(at('alerts'), alerts.alerts.length ? alerts.alerts.map((alert) => {
+      const item = element('li', '');
+      const labels = Object.entries(alert.labels ?? {}).filter(([name]) => name !== 'alertname').map(([name, value]) => `${name}=${value}`).join(' ');
+      item.append(element('strong', alert.level ?? '', alert.level), ` ${alert.rule} `, element('small', `${labels} ${alert.annotations?.summary ?? ''} ${alert.fired_at ? `${say('since')} ${clock(alert.fired_at)}` : ''}`));
+      return item;
+    }) : [element('li', say('none'), 'quiet')]);
+  } catch (error) {
+    fill(at('state'), [element('strong', `${say('away')}: ${error.message}`, 'degraded')]);
+  }
+}
+
+const MOST_LINES = 200;
+let tail = null;
+let paused = false;
+let last = null;
+
+function line(record) {
+  const item = element('li', '');
+  const level = record.severity_text || '';
+  const names = ['', 'TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
+  const name = names[Math.ceil(record.severity_number / 4)] ?? '';
+  const body = typeof record.body === 'string' ? record.body : JSON.stringify(record.body);
+  const time = element('time', clock(record.timestamp));
+  time.dateTime = record.timestamp;
+  item.append(time, element('span', name || level, name), element('span', record.resource?.['service.name'] ?? '', 'quiet'), element('span', body));
+  item.title = Object.entries(record.attributes ?? {}).map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`).join('\n');
+  return item;
+}
+
+function filters() {
+  const params = new URLSearchParams();
+  if (at('query').value.trim()) params.set('q', at('query').value.trim());
+  if (at('level').value) params.set('level', at('level').value);
+  return params;
+}
+
+function follow() {
+  tail?.close();
+  const params = filters();
+  if (last) params.set('after', last);
+  tail = new EventSource(`api/v1/logs/tail?${params}`);
+  tail.onmessage = (event) => {
+    last = event.lastEventId;
+    at('logs').prepend(line(JSON.parse(event.data)));
+    while (at('logs').childElementCount > MOST_LINES) at('logs').lastElementChild.remove();
+  };
+}
+
+async function search() {
+  tail?.close();
+  last = null;
+  try {
+    const params = filters();
+    params.set('limit', '100');
+    const answer = await ask(`api/v1/logs?${params}`);
+    at('hint').textContent = answer.hint ?? '';
+    // From the newest seq found; what arrives between this answer and the tail is then not missed.
+    const seqs = answer.records.map((record) => BigInt(record.seq));
+    last = seqs.length ? String(seqs.reduce((left, right) => (left > right ? left : right))) : null;
+    fill(at('logs'), answer.records.map(line));
+  } catch (error) {
+    at('hint').textContent = error.message;
+  }
+  if (!paused) follow();
+}
+
+let waiting = null;
+at('search').addEventListener('submit', (event) => { event.preventDefault(); search(); });
+at('query').addEventListener('input', () => { clearTimeout(waiting); waiting = setTimeout(search, 250); });
+at('level').addEventListener('change', search);
+// Pausing loses nothing: the tail goes on after the last line shown.
+at('pause').addEventListener('click', () => {
+  paused = !paused;
+  at('pause').textContent = say(paused ? 'resume' : 'pause');
+  if (paused) tail?.close(); else follow();
+});
+document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
+
+refresh();
+search();
+setInterval(() => { if (!document.hidden) refresh(); }, 5000);

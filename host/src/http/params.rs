@@ -1,0 +1,114 @@
+//! Query parameters, repeated ones included, with an error that says which one is wrong.
+
+use std::convert::Infallible;
+use std::str::FromStr;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use watchfire_types::Timestamp;
+
+use super::ApiError;
+use super::time_range::parse_moment;
+
+/// The query parameters of a request, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Params(Vec<(String, String)>);
+
+impl<S: Sync> FromRequestParts<S> for Params {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query().unwrap_or("")))
+    }
+}
+
+impl Params {
+    /// Reads a query string.
+    #[must_use]
+    pub fn parse(query: &str) -> Self {
+        Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// Refuses parameters other than `known`.
+    ///
+    /// # Errors
+    /// 400, naming the parameter and the nearest known one.
+    pub fn only(&self, known: &[&str]) -> Result<&Self, ApiError> {
+        let Some((unknown, _)) = self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(self) };
+        let nearest = nearest(unknown, known.iter().copied());
+        let hint = nearest.map_or_else(|| format!("known are {}", known.join(", ")), |name| format!("did you mean `{name}`?"));
+        Err(ApiError::bad_request(format!("unknown parameter `{unknown}`; {hint}")))
+    }
+
+    /// Returns the last value of `name`; an empty one counts as not given.
+    #[must_use]
+    pub fn one(&self, name: &str) -> Option<&str> {
+        self.many(name).next_back()
+    }
+
+    /// Returns all values of `name` that are not empty.
+    pub fn many(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.iter().filter(move |(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns `name` as a number of at most `most`, or `default`.
+    ///
+    /// # Errors
+    /// 400 when it is no number or too large.
+    pub fn number<N: Copy + FromStr + PartialOrd + std::fmt::Display>(
+        &self,
+        name: &str,
+        default: N,
+        most: N,
+    ) -> Result<N, ApiError> {
+        let Some(text) = self.one(name) else { return Ok(default) };
+        match text.parse() {
+            Ok(number) if number <= most => Ok(number),
+            _ => Err(ApiError::bad_request(format!("`{name}`: `{text}` is not a whole number up to {most}"))),
+        }
+    }
+
+    /// Returns `name` as a moment, if it is given.
+    ///
+    /// # Errors
+    /// 400 when it is no time.
+    pub fn moment(&self, name: &str, now: Timestamp) -> Result<Option<Timestamp>, ApiError> {
+        let read = |text| parse_moment(text, now).map_err(|error| ApiError::bad_request(format!("`{name}`: {}", error.message())));
+        self.one(name).map(read).transpose()
+    }
+
+    /// Returns all values of `name` as `key=value` pairs.
+    ///
+    /// # Errors
+    /// 400 when one has no `=`.
+    pub fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, ApiError> {
+        let pair = |text: &str| {
+            let (key, value) = text
+                .split_once('=')
+                .ok_or_else(|| ApiError::bad_request(format!("`{name}`: `{text}` is not of the form key=value")))?;
+            Ok((key.to_owned(), value.to_owned()))
+        };
+        self.many(name).map(pair).collect()
+    }
+}
+
+/// Returns the one of `known` that `word` most likely means, if any is close.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = known.into_iter().map(|name| (strsim::jaro_winkler(&word.to_lowercase(), &name.to_lowercase()), name));
+    scored.filter(|(score, _)| *score > 0.75).max_by(|left, right| left.0.total_cmp(&right.0)).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_parameter() {
+        let params = Params::parse("limti=5&limit=x&attribute=a%3D1&attribute=b");
+        assert_eq!(params.only(&["limit", "attribute"]).unwrap_err().message(), "unknown parameter `limti`; did you mean `limit`?");
+        assert_eq!(params.number("limit", 1, 9).unwrap_err().message(), "`limit`: `x` is not a whole number up to 9");
+        assert_eq!(params.pairs("attribute").unwrap_err().message(), "`attribute`: `b` is not of the form key=value");
+        assert_eq!(params.many("attribute").collect::<Vec<_>>(), ["a=1", "b"]);
+    }
+}

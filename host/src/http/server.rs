@@ -1,0 +1,72 @@
+//! Serving: a router behind the guard, on a socket that the caller has bound.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+
+use super::ApiError;
+use super::guard::{Guard, guard};
+
+/// Open requests have this long to end when the host stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Title and version of the API's documentation; the engines' own parts are merged into it.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "watchfire", description = "Logs, metrics, errors and alerts of one monitoring host.", license(name = "MIT")),
+    components(schemas(super::error::ErrorBody)),
+    paths(openapi)
+)]
+struct ApiDoc;
+
+/// Returns the documentation of the whole API, made of the parts of each room.
+#[must_use]
+pub fn documentation(parts: impl IntoIterator<Item = utoipa::openapi::OpenApi>) -> utoipa::openapi::OpenApi {
+    let mut whole = ApiDoc::openapi();
+    for part in parts {
+        whole.merge(part);
+    }
+    whole
+}
+
+/// Serves the documentation of the API as OpenAPI 3.1.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "host", responses((status = 200, description = "OpenAPI 3.1")))]
+#[expect(dead_code, reason = "documents the route below, which holds its answer")]
+fn openapi() {}
+
+/// Returns `routes` with the documentation, answers for unknown paths, the guard, and a net for panics.
+pub fn assemble(routes: Router, documentation: &utoipa::openapi::OpenApi, access: Guard) -> Router {
+    let document = serde_json::to_value(documentation).unwrap_or_default();
+    routes
+        .route("/api/v1/openapi.json", get(move || async move { Json(document) }))
+        .fallback(|uri: axum::http::Uri| async move {
+            ApiError::not_found(format!("there is nothing at `{}`; /api/v1/openapi.json lists what there is", uri.path()))
+        })
+        .method_not_allowed_fallback(|method: axum::http::Method, uri: axum::http::Uri| async move {
+            ApiError::method_not_allowed(format!(
+                "`{}` does not take {method}; /api/v1/openapi.json says what it takes",
+                uri.path()
+            ))
+        })
+        .layer(middleware::from_fn_with_state(access, guard))
+        .layer(CatchPanicLayer::new())
+}
+
+/// Serves `router` on `listener` until `shutdown`, then lets open requests end, for ten seconds at most.
+///
+/// # Errors
+/// Those of the socket.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> std::io::Result<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    tokio::select! {
+        result = server.into_future() => result,
+        () = async { shutdown.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
+    }
+}
