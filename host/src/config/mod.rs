@@ -1,4 +1,7 @@
 //! The configuration: the file as written (`raw`), and what has been checked and is used (`Config`).
+//!
+//! `load` lays file, environment and command line over each other; `shape` says what does not fit the schema; `check` says what
+//! makes no sense. All of it is said at once.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,8 +12,27 @@ use watchfire_types::Severity;
 use crate::alerts::types::Rule;
 use crate::delivery::types::Receiver;
 
+mod check;
+pub mod duration;
+pub mod environment;
+pub mod error;
+pub mod example;
+pub mod load;
+pub mod nearest;
+pub mod raw;
+pub mod raw_rule;
+mod receivers;
 pub mod secret;
+mod secrets;
+pub mod shape;
+pub mod starter;
 
+pub use duration::HumanDuration;
+pub use environment::Environment;
+pub use error::{ConfigErrors, Problem};
+pub use load::CliOverrides;
+pub use raw::RawConfig;
+pub use raw_rule::RawRule;
 pub use secret::Secret;
 
 /// The checked configuration: names unique, references resolved, secrets read, defaults applied.
@@ -106,7 +128,8 @@ pub struct Logging {
 }
 
 /// Shape of the host's own log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
     #[default]

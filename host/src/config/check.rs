@@ -1,0 +1,292 @@
+//! From the file as written to a configuration that can be run: names unique, references resolved, secrets read, defaults applied.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::duration::HumanDuration;
+use super::environment::Environment;
+use super::raw::{
+    RawAlerting, RawConfig, RawErrorTracking, RawInputs, RawLogAnalysis, RawLogging, RawPerformance, RawPlugins, RawServer,
+    RawStorage,
+};
+use super::shape::join;
+use super::{
+    Alerting, Config, ErrorTracking, FileInput, Inputs, LogAnalysis, LogFormat, Logging, Performance, Secret, Server, Storage,
+    receivers, secrets, starter,
+};
+use crate::alerts::types::{Rule, RuleOrigin};
+
+/// A configuration and all that is wrong with it; it may be used only if that is nothing.
+pub(super) struct Checked {
+    pub(super) config: Config,
+    /// Path and reason.
+    pub(super) faults: Vec<(String, String)>,
+}
+
+/// Collects what is wrong, and what is worth a word.
+pub(super) struct Checker<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) faults: Vec<(String, String)>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Checks `raw`.
+pub(super) fn check(raw: RawConfig, environment: &Environment) -> Checked {
+    let mut checker = Checker { environment, faults: Vec::new(), warnings: Vec::new() };
+    let mut config = Config {
+        server: checker.server(raw.server),
+        storage: checker.storage(raw.storage),
+        inputs: checker.inputs(raw.inputs),
+        logging: checker.logging(raw.logging),
+        performance: checker.performance(&raw.performance),
+        error_tracking: checker.error_tracking(&raw.error_tracking),
+        alerting: checker.alerting(raw.alerting),
+        log_analysis: checker.log_analysis(&raw.log_analysis),
+        warnings: Vec::new(),
+    };
+    checker.plugins(&raw.plugins);
+    config.warnings = checker.warnings;
+    Checked { config, faults: checker.faults }
+}
+
+impl Checker<'_> {
+    pub(super) fn fault(&mut self, path: impl Into<String>, reason: impl Into<String>) {
+        self.faults.push((path.into(), reason.into()));
+    }
+
+    fn server(&mut self, raw: RawServer) -> Server {
+        let token = secrets::read(self, "server.token", raw.token, raw.token_file.as_deref());
+        if token.as_ref().is_some_and(|token| token.reveal().is_empty()) {
+            self.fault("server.token", "expected a token that is not empty");
+        }
+        let listen = self.address("server.listen", &raw.listen, token.as_ref());
+        let otlp_listen =
+            (!raw.otlp_listen.is_empty()).then(|| self.address("server.otlp_listen", &raw.otlp_listen, token.as_ref()));
+        if let Some(url) = &raw.external_url
+            && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        {
+            self.fault("server.external_url", "expected a URL such as `https://watchfire.example.com`");
+        }
+        self.at_least("server.max_request_bytes", raw.max_request_bytes, 1024);
+        if let Some(path) = &raw.ca_file {
+            self.ca_file(path);
+        }
+        Server {
+            listen,
+            otlp_listen,
+            token,
+            external_url: raw.external_url.map(|url| url.trim_end_matches('/').to_owned()),
+            max_request_bytes: usize::try_from(raw.max_request_bytes).unwrap_or(usize::MAX),
+            ca_file: raw.ca_file,
+        }
+    }
+
+    fn address(&mut self, path: &str, text: &str, token: Option<&Secret>) -> SocketAddr {
+        let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        let Ok(address) = numeric.as_deref().unwrap_or(text).parse::<SocketAddr>() else {
+            self.fault(path, format!("expected an address and a port such as `127.0.0.1:3473`, found `{text}`"));
+            return Config::default().server.listen;
+        };
+        if !address.ip().is_loopback() && token.is_none() {
+            self.fault(
+                path,
+                format!("`{address}` can be reached from other machines, so a token is needed: set `server.token`, `server.token_file` or WATCHFIRE_TOKEN"),
+            );
+        }
+        address
+    }
+
+    fn ca_file(&mut self, path: &Path) {
+        match std::fs::read_to_string(path) {
+            Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => {}
+            Ok(_) => self.fault("server.ca_file", format!("expected PEM certificates in `{}`", path.display())),
+            Err(error) => self.fault("server.ca_file", format!("cannot read `{}`: {error}", path.display())),
+        }
+    }
+
+    fn storage(&mut self, raw: RawStorage) -> Storage {
+        self.at_least("storage.max_bytes", raw.max_bytes, 1 << 20);
+        let data_dir = raw.data_dir.filter(|path| !path.as_os_str().is_empty()).or_else(|| self.environment.data_dir());
+        if data_dir.is_none() {
+            self.fault(
+                "storage.data_dir",
+                "expected a folder, as neither HOME nor STATE_DIRECTORY says where one could be: set it, or give --data",
+            );
+        }
+        let data_dir = data_dir.unwrap_or_default();
+        Storage {
+            data_dir: std::path::absolute(&data_dir).unwrap_or(data_dir),
+            max_bytes: raw.max_bytes,
+            metrics_retention: self.duration("storage.metrics_retention", raw.metrics_retention, Duration::from_secs(3600)),
+            ballast_bytes: raw.ballast_bytes,
+        }
+    }
+
+    fn inputs(&mut self, raw: RawInputs) -> Inputs {
+        let Some(files) = raw.files else {
+            let system = self.environment.system_logs().iter();
+            let files = system.map(|path| FileInput { path: path.clone(), service: None, from_beginning: false });
+            return Inputs { own_log: raw.own_log, files: files.collect() };
+        };
+        let mut seen: HashSet<PathBuf> = HashSet::new();
+        for (index, file) in files.iter().enumerate() {
+            let path = format!("inputs.files[{index}].path");
+            if file.path.as_os_str().is_empty() {
+                self.fault(path, "expected the path of a file");
+            } else if !seen.insert(file.path.clone()) {
+                self.fault(path, format!("`{}` is named twice", file.path.display()));
+            } else if file.path.is_dir() {
+                self.fault(path, format!("expected a file, and `{}` is a folder", file.path.display()));
+            }
+        }
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        let files = files.into_iter();
+        let files =
+            files.map(|file| FileInput { path: absolute(file.path), service: file.service, from_beginning: file.from_beginning });
+        Inputs { own_log: raw.own_log, files: files.collect() }
+    }
+
+    fn logging(&mut self, raw: RawLogging) -> Logging {
+        self.at_least("logging.retention_days", raw.retention_days.into(), 1);
+        self.at_least("logging.rotate_bytes", raw.rotate_bytes, 1024);
+        let format = raw.format.unwrap_or(if raw.structured_format == Some(true) { LogFormat::Json } else { LogFormat::Text });
+        match (raw.structured_format, format) {
+            (Some(true), LogFormat::Text) => {
+                self.fault("logging.format", "`text` contradicts `structured_format: true`: leave one of them out")
+            }
+            (Some(false), LogFormat::Json) => {
+                self.fault("logging.format", "`json` contradicts `structured_format: false`: leave one of them out")
+            }
+            _ => {}
+        }
+        Logging {
+            level: raw.level.severity(),
+            format,
+            include_stack_trace: raw.include_stack_trace,
+            retention: Duration::from_secs(u64::from(raw.retention_days) * 86_400),
+            file: raw.file,
+            rotate_bytes: raw.rotate_bytes,
+            rotate_keep: raw.rotate_keep as usize,
+        }
+    }
+
+    fn performance(&mut self, raw: &RawPerformance) -> Performance {
+        self.at_least("performance.history_size", raw.history_size.into(), 1);
+        Performance {
+            collection_interval: self.duration(
+                "performance.collection_interval",
+                raw.collection_interval,
+                Duration::from_millis(100),
+            ),
+            history_size: raw.history_size as usize,
+            auto_start: raw.auto_start,
+        }
+    }
+
+    fn error_tracking(&mut self, raw: &RawErrorTracking) -> ErrorTracking {
+        let default = RawErrorTracking::default();
+        self.inactive(
+            "error_tracking",
+            "the error engine",
+            &[
+                ("max_events", raw.max_events != default.max_events),
+                ("cleanup_interval", raw.cleanup_interval != default.cleanup_interval),
+                ("auto_capture", raw.auto_capture != default.auto_capture),
+            ],
+        );
+        ErrorTracking { max_events: raw.max_events, cleanup_interval: raw.cleanup_interval.0, auto_capture: raw.auto_capture }
+    }
+
+    fn log_analysis(&mut self, raw: &RawLogAnalysis) -> LogAnalysis {
+        let default = RawLogAnalysis::default();
+        self.inactive(
+            "log_analysis",
+            "the analysis engine",
+            &[
+                ("analysis_interval", raw.analysis_interval != default.analysis_interval),
+                ("max_patterns", raw.max_patterns != default.max_patterns),
+                ("auto_start", raw.auto_start != default.auto_start),
+            ],
+        );
+        LogAnalysis {
+            analysis_interval: raw.analysis_interval.0,
+            max_patterns: raw.max_patterns as usize,
+            auto_start: raw.auto_start,
+        }
+    }
+
+    fn plugins(&mut self, raw: &RawPlugins) {
+        self.inactive("plugins", "the plugin runtime", &[("directories", !raw.directories.is_empty())]);
+    }
+
+    fn alerting(&mut self, raw: RawAlerting) -> Alerting {
+        let tenth = Duration::from_millis(100);
+        let evaluation_interval = self.duration("alerting.evaluation_interval", raw.evaluation_interval, tenth);
+        let repeat_interval = self.duration("alerting.repeat_interval", raw.repeat_interval, Duration::from_secs(1));
+        let delivery_timeout = self.duration("alerting.delivery_timeout", raw.delivery_timeout, Duration::from_secs(1));
+        let (receivers, names) = receivers::check(self, raw.notifications, raw.receivers);
+        let mut rules: Vec<Rule> = Vec::new();
+        for (index, rule) in raw.rules.into_iter().enumerate() {
+            let path = format!("alerting.rules[{index}]");
+            match rule.into_rule(&names, RuleOrigin::File) {
+                Ok(rule) => {
+                    if let Some(twin) = rules.iter().position(|known| known.name == rule.name) {
+                        self.fault(format!("{path}.name"), format!("`{}` is the name of rules[{twin}] already", rule.name));
+                    }
+                    if let Some(name) = rule.receiver.as_ref().filter(|name| !receivers.iter().any(|known| known.name == **name)) {
+                        self.warnings.push(format!("{path}.receiver: `{name}` is not enabled, so this rule tells nobody"));
+                    }
+                    rules.push(rule);
+                }
+                Err(faults) => faults
+                    .into_iter()
+                    .for_each(|(key, reason)| self.fault(if key.is_empty() { path.clone() } else { join(&path, key) }, reason)),
+            }
+        }
+        if raw.starter_rules {
+            let starters = starter::rules();
+            for (index, rule) in
+                rules.iter().enumerate().filter(|(_, rule)| starters.iter().any(|starter| starter.name == rule.name))
+            {
+                let reason = format!(
+                    "`{}` is the name of a starter rule: choose another, or set `alerting.starter_rules` to false",
+                    rule.name
+                );
+                self.faults.push((format!("alerting.rules[{index}].name"), reason));
+            }
+            rules.splice(0..0, starters);
+        }
+        Alerting {
+            max_alerts: raw.max_alerts,
+            evaluation_interval,
+            cooldown: raw.cooldown.0,
+            group_wait: raw.group_wait.0,
+            group_interval: raw.group_interval.0,
+            repeat_interval,
+            delivery_timeout,
+            rules,
+            receivers,
+        }
+    }
+
+    fn duration(&mut self, path: &str, duration: HumanDuration, least: Duration) -> Duration {
+        if duration.0 < least {
+            self.fault(path, format!("expected a duration of at least {}, found {duration}", HumanDuration(least)));
+        }
+        duration.0
+    }
+
+    fn at_least(&mut self, path: &str, number: u64, least: u64) {
+        if number < least {
+            self.fault(path, format!("expected at least {least}, found {number}"));
+        }
+    }
+
+    fn inactive(&mut self, section: &str, part: &str, changed: &[(&str, bool)]) {
+        for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
+            self.warnings.push(format!("{section}.{key}: accepted but inactive: {part} is not built yet"));
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! The configuration file, exactly as written. Nothing here is checked beyond its shape; [`super::Config`] is what has been checked.
+//!
+//! Every key is documented where it is declared, with its default; the published JSON Schema is made of these comments.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use watchfire_types::Severity;
+
+use super::duration::HumanDuration;
+use super::{Config, LogFormat};
+use crate::delivery::types::{SmtpTls, WebhookBody};
+
+pub use super::raw_rule::{RawLogCondition, RawRule};
+
+/// Text that is a secret: a value, or `${NAME}` for an environment variable's. Neither printed nor written out again.
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct RawSecret(pub(super) String);
+
+impl fmt::Debug for RawSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Serialize for RawSecret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("[redacted]")
+    }
+}
+
+/// watchfire's configuration. Every key has a default; an empty file is a valid one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawConfig {
+    /// Where editors find this schema. Not used by the host. Default: none.
+    #[serde(rename = "$schema", skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// How the host is reached.
+    pub server: RawServer,
+    /// Where and how much is kept.
+    pub storage: RawStorage,
+    /// What is read without being sent.
+    pub inputs: RawInputs,
+    /// The host's own log, and how long all logs are kept.
+    pub logging: RawLogging,
+    /// How the machine is measured.
+    pub performance: RawPerformance,
+    /// Error events. Accepted; inactive until the error engine is built.
+    pub error_tracking: RawErrorTracking,
+    /// Rules, and who is told.
+    pub alerting: RawAlerting,
+    /// Patterns and anomalies in logs. Accepted; inactive until the analysis engine is built.
+    pub log_analysis: RawLogAnalysis,
+    /// WebAssembly components. Accepted; inactive until the plugin runtime is built.
+    pub plugins: RawPlugins,
+}
+
+/// How the host is reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawServer {
+    /// Address and port that serve everything. Anything but loopback needs a token. Default: `127.0.0.1:3473`.
+    pub listen: String,
+    /// Address and port that serve OTLP only; empty switches it off. Default: `127.0.0.1:4318`.
+    pub otlp_listen: String,
+    /// What callers from other machines must send as `Authorization: Bearer …`. `WATCHFIRE_TOKEN` sets it too. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<RawSecret>,
+    /// File that holds the token, instead of `token`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// What links in notifications begin with. Default: `http://` and `listen`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_url: Option<String>,
+    /// Largest request body after decompression, in bytes. Default: 67108864 (64 MiB).
+    pub max_request_bytes: u64,
+    /// PEM file of certificate authorities trusted beside the system's, for everything that goes out. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Where and how much is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawStorage {
+    /// The data directory. Default: `$STATE_DIRECTORY`, else `/var/lib/watchfire` for root, else `$XDG_STATE_HOME/watchfire` or `~/.local/state/watchfire`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// Most bytes of all telemetry files together; the oldest day goes first. Default: 10000000000 (10 GB).
+    pub max_bytes: u64,
+    /// How long metrics are kept. Default: `90d`.
+    pub metrics_retention: HumanDuration,
+    /// Size in bytes of a file that is deleted to make room when the disk is full; 0 for none. Default: 67108864 (64 MiB).
+    pub ballast_bytes: u64,
+}
+
+/// What is read without being sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawInputs {
+    /// Whether the host's own log is stored with the others. Default: true.
+    pub own_log: bool,
+    /// Files to follow. Default: the readable ones of `/var/log/syslog`, `messages`, `auth.log`, `secure`, `kern.log`, from their end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<RawFileInput>>,
+}
+
+/// A file to follow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["path"]))]
+pub struct RawFileInput {
+    /// Its path. Required.
+    pub path: PathBuf,
+    /// `service.name` for its lines. Default: what a syslog prefix says, else the file's name without extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Whether a file that is new to the host is read from its beginning. Default: false, from its end.
+    pub from_beginning: bool,
+}
+
+/// The host's own log, and how long all logs are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawLogging {
+    /// Least level of the host's own log. Default: `INFO`.
+    pub level: LogLevel,
+    /// `true` means JSON lines, `false` text for people. `format` says more. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structured_format: Option<bool>,
+    /// Whether errors in the own log carry their chain of causes. Default: true.
+    pub include_stack_trace: bool,
+    /// How many days logs are kept. Default: 30.
+    pub retention_days: u32,
+    /// Shape of the host's own log lines. Default: `json` with `structured_format`, `text` otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<LogFormat>,
+    /// File of the host's own log. Default: standard error; with `--daemon`, `watchfire.log` in the data directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// The own log file is rotated daily, and at this many bytes. Default: 10485760 (10 MiB).
+    pub rotate_bytes: u64,
+    /// Rotated files kept. Default: 5.
+    pub rotate_keep: u32,
+}
+
+/// A log level, in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LogLevel {
+    /// Everything.
+    #[serde(alias = "trace")]
+    Trace,
+    /// What helps to find a fault.
+    #[serde(alias = "debug")]
+    Debug,
+    /// Life as usual.
+    #[default]
+    #[serde(alias = "info")]
+    Info,
+    /// Degraded.
+    #[serde(alias = "warning", alias = "WARN", alias = "warn")]
+    Warning,
+    /// Someone must act.
+    #[serde(alias = "error")]
+    Error,
+    /// Someone must act now.
+    #[serde(alias = "critical", alias = "FATAL", alias = "fatal")]
+    Critical,
+}
+
+impl LogLevel {
+    /// Returns the severity it begins at.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::Trace => Severity::TRACE,
+            Self::Debug => Severity::DEBUG,
+            Self::Info => Severity::INFO,
+            Self::Warning => Severity::WARN,
+            Self::Error => Severity::ERROR,
+            Self::Critical => Severity::FATAL,
+        }
+    }
+
+    /// Returns the level whose range holds `severity`.
+    #[must_use]
+    pub const fn of(severity: Severity) -> Self {
+        match severity.0 {
+            0..=4 => Self::Trace,
+            5..=8 => Self::Debug,
+            9..=12 => Self::Info,
+            13..=16 => Self::Warning,
+            17..=20 => Self::Error,
+            _ => Self::Critical,
+        }
+    }
+}
+
+/// How the machine is measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawPerformance {
+    /// How often the machine is measured. Default: 30 seconds.
+    pub collection_interval: HumanDuration,
+    /// Points per series held in memory. Default: 1000.
+    pub history_size: u32,
+    /// Whether the machine is measured at all. Default: true.
+    pub auto_start: bool,
+}
+
+/// Error events. Inactive until the error engine is built.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawErrorTracking {
+    /// Error events kept. Default: 10000.
+    pub max_events: u64,
+    /// How often old ones are dropped. Default: 1 hour.
+    pub cleanup_interval: HumanDuration,
+    /// Whether log records with a stack trace become error events. Default: true.
+    pub auto_capture: bool,
+}
+
+/// Rules, and who is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawAlerting {
+    /// Resolved alerts kept. Default: 10000.
+    pub max_alerts: u64,
+    /// Longest time between two evaluations of a rule; what new data break is seen at once. Default: 60 seconds.
+    pub evaluation_interval: HumanDuration,
+    /// Mutes a fresh firing of the same alert after a notification. Default: `5m`.
+    pub cooldown: HumanDuration,
+    /// How long a new group waits for more alerts. Default: `10s`.
+    pub group_wait: HumanDuration,
+    /// Least time between two notifications of one group. Default: `5m`.
+    pub group_interval: HumanDuration,
+    /// When a group that is still firing is told again. Default: `4h`.
+    pub repeat_interval: HumanDuration,
+    /// How long an undelivered notification is tried. Default: `1d`.
+    pub delivery_timeout: HumanDuration,
+    /// Whether the three rules that come with the host (processor, memory, disk) are on. Default: true.
+    pub starter_rules: bool,
+    /// The two receivers that have places of their own, `email` and `webhook`.
+    pub notifications: RawNotifications,
+    /// Rules. Default: none but the starter rules.
+    pub rules: Vec<RawRule>,
+    /// Further receivers. Without a `receiver` in the rule, every enabled receiver is told. Default: none.
+    pub receivers: Vec<RawReceiver>,
+}
+
+/// The receivers called `email` and `webhook`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawNotifications {
+    /// The receiver `email`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<RawEmail>,
+    /// The receiver `webhook`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<RawWebhook>,
+}
+
+/// Someone who is told: a name, and either `webhook` or `email`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name"]))]
+pub struct RawReceiver {
+    /// The name that rules use. Required, unique.
+    pub name: String,
+    /// An HTTP endpoint. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<RawWebhook>,
+    /// A mailbox. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<RawEmail>,
+}
+
+/// A mailbox reached over SMTP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawEmail {
+    /// Whether it is used. Default: false under `notifications`, true under `receivers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Server name or address. Required when enabled.
+    pub smtp_host: String,
+    /// Server port. Default: 587.
+    pub smtp_port: u16,
+    /// How the connection is protected. Default: `tls` for port 465, `starttls` otherwise; `none` only towards this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<SmtpTls>,
+    /// Login, if the server wants one. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Password of the login. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<RawSecret>,
+    /// File that holds the password, instead of `password`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// Sender. Required when enabled.
+    pub from_email: String,
+    /// Recipients, at least one when enabled.
+    pub to_emails: Vec<String>,
+    /// Whether it is told when an alert is over. Default: true.
+    pub send_resolved: bool,
+}
+
+/// An HTTP endpoint that notifications are posted to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawWebhook {
+    /// Whether it is used. Default: false under `notifications`, true under `receivers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Where to post; a secret, since such URLs often hold one. Required when enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<RawSecret>,
+    /// File that holds the URL, instead of `url`. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_file: Option<PathBuf>,
+    /// Further request headers, such as `Authorization`; their values are secrets. Default: none.
+    pub headers: BTreeMap<String, RawSecret>,
+    /// What the body looks like. Default: `auto`, which is `slack` for hosts that end in `slack.com` and `json` otherwise.
+    pub body: WebhookBody,
+    /// Whether it is told when an alert is over. Default: true.
+    pub send_resolved: bool,
+}
+
+/// Patterns and anomalies in logs. Inactive until the analysis engine is built.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawLogAnalysis {
+    /// How often analyzers look. Default: 300 seconds.
+    pub analysis_interval: HumanDuration,
+    /// Patterns held in memory per source. Default: 1000.
+    pub max_patterns: u32,
+    /// Whether analyzers start by themselves. Default: true.
+    pub auto_start: bool,
+}
+
+/// WebAssembly components. Inactive until the plugin runtime is built.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawPlugins {
+    /// Folders searched beside `plugins` in the data directory. Default: none.
+    pub directories: Vec<PathBuf>,
+}
+
+impl Default for RawServer {
+    fn default() -> Self {
+        let server = Config::default().server;
+        Self {
+            listen: server.listen.to_string(),
+            otlp_listen: server.otlp_listen.map(|address| address.to_string()).unwrap_or_default(),
+            token: None,
+            token_file: None,
+            external_url: None,
+            max_request_bytes: server.max_request_bytes as u64,
+            ca_file: None,
+        }
+    }
+}
+
+impl Default for RawStorage {
+    fn default() -> Self {
+        let storage = Config::default().storage;
+        Self {
+            data_dir: None,
+            max_bytes: storage.max_bytes,
+            metrics_retention: HumanDuration(storage.metrics_retention),
+            ballast_bytes: storage.ballast_bytes,
+        }
+    }
+}
+
+impl Default for RawInputs {
+    fn default() -> Self {
+        Self { own_log: Config::default().inputs.own_log, files: None }
+    }
+}
+
+impl Default for RawLogging {
+    fn default() -> Self {
+        let logging = Config::default().logging;
+        Self {
+            level: LogLevel::of(logging.level),
+            structured_format: None,
+            include_stack_trace: logging.include_stack_trace,
+            retention_days: (logging.retention.as_secs() / 86_400) as u32,
+            format: None,
+            file: None,
+            rotate_bytes: logging.rotate_bytes,
+            rotate_keep: logging.rotate_keep as u32,
+        }
+    }
+}
+
+impl Default for RawPerformance {
+    fn default() -> Self {
+        let performance = Config::default().performance;
+        Self {
+            collection_interval: HumanDuration(performance.collection_interval),
+            history_size: performance.history_size as u32,
+            auto_start: performance.auto_start,
+        }
+    }
+}
+
+impl Default for RawErrorTracking {
+    fn default() -> Self {
+        let errors = Config::default().error_tracking;
+        Self {
+            max_events: errors.max_events,
+            cleanup_interval: HumanDuration(errors.cleanup_interval),
+            auto_capture: errors.auto_capture,
+        }
+    }
+}
+
+impl Default for RawAlerting {
+    fn default() -> Self {
+        let alerting = Config::default().alerting;
+        Self {
+            max_alerts: alerting.max_alerts,
+            evaluation_interval: HumanDuration(alerting.evaluation_interval),
+            cooldown: HumanDuration(alerting.cooldown),
+            group_wait: HumanDuration(alerting.group_wait),
+            group_interval: HumanDuration(alerting.group_interval),
+            repeat_interval: HumanDuration(alerting.repeat_interval),
+            delivery_timeout: HumanDuration(alerting.delivery_timeout),
+            starter_rules: true,
+            notifications: RawNotifications::default(),
+            rules: Vec::new(),
+            receivers: Vec::new(),
+        }
+    }
+}
+
+impl Default for RawEmail {
+    fn default() -> Self {
+        Self {
+            enabled: None,
+            smtp_host: String::new(),
+            smtp_port: 587,
+            tls: None,
+            username: None,
+            password: None,
+            password_file: None,
+            from_email: String::new(),
+            to_emails: Vec::new(),
+            send_resolved: true,
+        }
+    }
+}
+
+impl Default for RawWebhook {
+    fn default() -> Self {
+        Self {
+            enabled: None,
+            url: None,
+            url_file: None,
+            headers: BTreeMap::new(),
+            body: WebhookBody::default(),
+            send_resolved: true,
+        }
+    }
+}
+
+impl Default for RawLogAnalysis {
+    fn default() -> Self {
+        let analysis = Config::default().log_analysis;
+        Self {
+            analysis_interval: HumanDuration(analysis.analysis_interval),
+            max_patterns: analysis.max_patterns as u32,
+            auto_start: analysis.auto_start,
+        }
+    }
+}
