@@ -1,1 +1,1 @@
-fn main() {}
+//! Whole-host cases.
