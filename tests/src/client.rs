@@ -119,7 +119,7 @@ impl Client {
 
     /// POSTs log lines as NDJSON, which must all be accepted.
     pub async fn ingest(&self, lines: &[Value]) {
-        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let body = lines.iter().flat_map(|line| [line.to_string(), "\n".into()]).collect::<String>();
         let answer = self.post("/api/v1/logs", "application/x-ndjson", body).await.ok().json();
         assert_eq!(answer["rejected"], 0, "{answer}");
     }
@@ -205,8 +205,8 @@ impl EventStream {
     async fn next_event(&mut self) -> String {
         loop {
             if let Some((event, rest)) = self.buffer.split_once("\n\n") {
-                let event = event.to_owned();
-                self.buffer = rest.to_owned();
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.buffer = rest;
                 return event;
             }
             let chunk = self.response.chunk().await.expect("the stream stays open").expect("the stream has no end");

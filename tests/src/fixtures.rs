@@ -42,7 +42,7 @@ pub fn error_burst_rule(threshold: u32) -> Value {
     json!({
         "name": "error burst", "logs": {"level": "ERROR"}, "group_by": ["service.name"],
         "window": "1m", "comparison": ">=", "threshold": threshold, "level": "ERROR",
-        "annotations": {"summary": "{{value}} errors from {{labels.service_name}}"},
+        "annotations": {"summary": "{{value}} errors from {{labels['service.name']}}"},
     })
 }
 

@@ -26,12 +26,12 @@ pub struct TestHost {
 
 impl TestHost {
     /// Starts a host that does nothing by itself: no own log, no collector, no rules, no receivers.
-    pub async fn start() -> Self {
-        Self::start_with(|_, _| ()).await
+    pub fn start() -> Self {
+        Self::start_with(|_, _| ())
     }
 
     /// Starts such a host after `change` has changed its configuration; it is given the test's folder, too.
-    pub async fn start_with(change: impl FnOnce(&mut Config, &Path)) -> Self {
+    pub fn start_with(change: impl FnOnce(&mut Config, &Path)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut config = quiet_config(folder.path());
         change(&mut config, folder.path());
@@ -43,7 +43,7 @@ impl TestHost {
     }
 
     /// Stops the host cleanly and starts it again on the same data.
-    pub async fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.stop();
         let running = start(&self.config, &self.clock);
         self.client = Client::new(format!("http://{}", running.address()));
