@@ -1,1 +1,17 @@
-fn main() {}
+//! Whole-host cases, by what they are about.
+
+mod alerts;
+mod commands;
+mod configuration;
+mod crash_delivery;
+mod crash_ingest;
+mod daemon;
+mod documentation;
+mod guard;
+mod ingest;
+mod metrics;
+mod otlp;
+mod search;
+mod status;
+mod stream;
+mod tail;

@@ -1,1 +1,33 @@
+//! The harness of the whole-host tests: hosts in this process and outside it, and what talks to them.
+//!
+//! - [`TestHost`]: everything in this process, on port 0, with its own folder and a clock that only the test moves.
+//! - [`Installation`] and [`Process`]: the real binary, for commands, signals and `kill -9`.
+//! - [`WebhookReceiver`], [`SmtpServer`]: what notifications go to. [`otel`]: unmodified OpenTelemetry SDKs.
+//! - [`Client`] asks the host; [`eventually`] asks again until the answer is there.
+//!
+//! Cases are in `it/`. They never sleep: they wait for something, with a bound.
 
+mod background;
+mod binary;
+mod client;
+mod fixtures;
+mod host;
+mod installation;
+mod lines;
+pub mod otel;
+pub mod payload;
+mod process;
+mod smtp;
+mod test_host;
+mod wait;
+mod webhook;
+
+pub use client::{Answer, Client, EventStream, StreamedRecord};
+pub use fixtures::{error_burst_rule, merge, minimal_configuration, webhook_receiver};
+pub use installation::{Finished, Installation};
+pub use lines::Lines;
+pub use process::Process;
+pub use smtp::{Mail, SmtpServer};
+pub use test_host::TestHost;
+pub use wait::eventually;
+pub use webhook::{Delivery, Reply, WebhookReceiver};

@@ -1,0 +1,162 @@
+//! The host is killed between every two steps of its work: each notification arrives, and twice only where that cannot be helped.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use watchfire::clock::Clock;
+use watchfire_tests::payload::{PROTOBUF, gauge_request};
+use watchfire_tests::{Client, Installation, Process, WebhookReceiver, eventually};
+
+use crate::crash_ingest::rounds;
+
+/// Every kill point that the scenario must pass.
+const POINTS: [&str; 13] = [
+    "alerts.before_transition_commit",
+    "alerts.after_transition_commit",
+    "alerts.before_flush_commit",
+    "alerts.after_flush_commit",
+    "delivery.after_lease",
+    "delivery.before_send",
+    "delivery.after_send",
+    "delivery.before_receipt_commit",
+    "delivery.after_receipt_commit",
+    "logs.before_commit",
+    "logs.after_commit",
+    "metrics.before_commit",
+    "metrics.after_commit",
+];
+
+/// Kill points that depend on how much has come in: passed or not, nothing may be lost.
+const POINTS_UNDER_LOAD: [&str; 3] = ["logs.before_merge_commit", "logs.after_merge_commit", "metrics.before_flush_commit"];
+
+/// Between the receiver's answer and the receipt: only here may a notification arrive twice.
+const MAY_REPEAT: [&str; 2] = ["delivery.after_send", "delivery.before_receipt_commit"];
+
+/// How many alerts one run raises, one after the other.
+const ALERTS: usize = 3;
+
+fn installation(receiver: &WebhookReceiver) -> Installation {
+    Installation::new(json!({"alerting": {
+        "evaluation_interval": 1, "group_wait": 0, "group_interval": 1, "cooldown": 0,
+        "receivers": [{"name": "pager", "webhook": {"url": receiver.url(), "body": "json"}}],
+        "rules": [{"name": "boom", "logs": {"text": "boom"}, "group_by": ["service.name"], "window": "1h", "comparison": ">=", "threshold": 1}],
+    }}))
+}
+
+#[tokio::test]
+async fn each_notification_survives_a_kill_at_every_step() {
+    for round in 0..rounds() {
+        let point = POINTS[round % POINTS.len()];
+        // The second time around, the second alert is hit, and so on.
+        let passing = 1 + round / POINTS.len() % ALERTS;
+        let was_killed = kill_at(&format!("{point}:{passing}"), MAY_REPEAT.contains(&point)).await;
+        assert!(was_killed, "{point} was never passed {passing} times");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_merging_or_flushing_is_interrupted() {
+    for point in POINTS_UNDER_LOAD {
+        kill_at(point, false).await;
+    }
+}
+
+/// Raises alerts on a host that dies at `point`, restarts it, and checks what arrived. Returns whether it died there.
+async fn kill_at(point: &str, may_repeat: bool) -> bool {
+    let receiver = WebhookReceiver::start();
+    let installation = installation(&receiver);
+    let mut host = installation.spawn(&[("WATCHFIRE_CRASH_AT", point)]);
+    let mut deaths = 0;
+    host.wait_ready().await;
+    for number in 0..ALERTS {
+        let service = format!("service{number}");
+        while !raise(&mut host, &receiver, &service).await {
+            deaths += 1;
+            assert_eq!(deaths, 1, "{point}: the host ended without being asked to: {:#?}", host.log());
+            host = installation.start().await;
+        }
+    }
+    // Killed after the last answer, the host still owes nothing; alive, it must come to rest.
+    if host.exited().is_some() {
+        deaths += 1;
+        host = installation.start().await;
+    }
+    settled(&mut host, point, &installation, &mut deaths).await;
+    check(&receiver, point, may_repeat && deaths > 0);
+    deaths > 0
+}
+
+/// Makes one alert fire and waits until its notification was accepted. Returns false if the host died on the way.
+async fn raise(host: &mut Process, receiver: &WebhookReceiver, service: &str) -> bool {
+    eventually(&format!("the notification for {service}"), async || {
+        if host.exited().is_some() {
+            return Some(false);
+        }
+        if arrived(receiver, service) {
+            return Some(true);
+        }
+        // Again and again, as a program in trouble does; small commits are what merging is about.
+        let client = host.client();
+        let line = json!({"service": service, "level": "ERROR", "message": "boom"}).to_string();
+        post(client, "/api/v1/logs", "application/x-ndjson", line.into_bytes()).await;
+        post(client, "/v1/metrics", PROTOBUF, gauge_request(service, "queue.depth", Clock::system().now(), 1.0)).await;
+        None
+    })
+    .await
+}
+
+/// Posts to a host that may die of it.
+async fn post(client: &Client, path: &str, content_type: &str, body: Vec<u8>) {
+    let request = client.request(Method::POST, path).header("content-type", content_type).body(body);
+    client.try_send(request).await;
+}
+
+fn arrived(receiver: &WebhookReceiver, service: &str) -> bool {
+    receiver.accepted("firing").iter().any(|body| firing_services(body).contains(&service.to_owned()))
+}
+
+/// Waits until nothing is queued; a kill on the way is answered with a start.
+async fn settled(host: &mut Process, point: &str, installation: &Installation, deaths: &mut usize) {
+    loop {
+        let quiet = eventually("an empty queue", async || {
+            if host.exited().is_some() {
+                return Some(false);
+            }
+            let request = host.client().request(Method::GET, "/api/v1/outbox");
+            let answer = host.client().try_send(request).await?.json();
+            let states = answer["notifications"].as_array().cloned().unwrap_or_default();
+            (!states.is_empty() && states.iter().all(|one| one["state"] == "delivered")).then_some(true)
+        });
+        if quiet.await {
+            return;
+        }
+        *deaths += 1;
+        assert_eq!(*deaths, 1, "{point}: the host ended without being asked to: {:#?}", host.log());
+        *host = installation.start().await;
+    }
+}
+
+fn firing_services(body: &Value) -> Vec<String> {
+    let alerts = body["alerts"].as_array().cloned().unwrap_or_default();
+    let mut services: Vec<_> = alerts
+        .iter()
+        .filter(|alert| alert["status"] == "firing")
+        .filter_map(|alert| alert["labels"]["service.name"].as_str().map(str::to_owned))
+        .collect();
+    services.sort();
+    services
+}
+
+fn check(receiver: &WebhookReceiver, point: &str, may_repeat: bool) {
+    let mut times: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+    for body in receiver.accepted("firing") {
+        *times.entry(firing_services(&body)).or_default() += 1;
+    }
+    for number in 0..ALERTS {
+        let service = format!("service{number}");
+        assert!(times.keys().any(|services| services.contains(&service)), "{point}: {service} never arrived: {times:?}");
+    }
+    let repeats: usize = times.values().map(|times| times - 1).sum();
+    assert!(repeats <= usize::from(may_repeat), "{point}: {repeats} arrived again: {times:?}");
+}

@@ -1,0 +1,133 @@
+//! A receiver of webhooks that remembers what came and answers by a script.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::{background, eventually};
+
+/// What the receiver does with one request.
+#[derive(Clone, Copy, Debug)]
+pub enum Reply {
+    /// Answers with a status.
+    Status(u16),
+    /// Answers with a status and `Retry-After` in seconds.
+    RetryAfter(u16, u32),
+    /// Answers 200, but late.
+    Slow(Duration),
+    /// Closes the connection without an answer.
+    Reset,
+}
+
+/// One request that came.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// When.
+    pub at: Instant,
+    /// Path and query.
+    pub path: String,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body, as it came.
+    pub body: String,
+    /// What was done with it.
+    pub reply: Reply,
+}
+
+impl Delivery {
+    /// Returns the body as JSON; null if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
+    /// Returns whether the sender was told that it arrived.
+    pub fn accepted(&self) -> bool {
+        matches!(self.reply, Reply::Status(200..=299) | Reply::Slow(_))
+    }
+}
+
+/// An HTTP server on port 0 that ends with the process.
+#[derive(Clone)]
+pub struct WebhookReceiver {
+    shared: Arc<Mutex<Shared>>,
+    url: String,
+}
+
+#[derive(Default)]
+struct Shared {
+    script: VecDeque<Reply>,
+    deliveries: Vec<Delivery>,
+}
+
+impl WebhookReceiver {
+    /// Starts one that answers 200.
+    pub fn start() -> Self {
+        Self::with_script([])
+    }
+
+    /// Starts one that answers as `script` says, and then 200.
+    pub fn with_script(script: impl IntoIterator<Item = Reply>) -> Self {
+        let shared = Arc::new(Mutex::new(Shared { script: script.into_iter().collect(), deliveries: Vec::new() }));
+        let router = Router::new().fallback(receive).with_state(shared.clone());
+        let listener = background::block_on(|| tokio::net::TcpListener::bind(("127.0.0.1", 0))).expect("a free port exists");
+        let url = format!("http://{}/hook", listener.local_addr().expect("it is bound"));
+        background::runtime().spawn(async move { axum::serve(listener, router).await });
+        Self { shared, url }
+    }
+
+    /// Returns where to post.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns everything that came, in order.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.shared.lock().deliveries.clone()
+    }
+
+    /// Returns the bodies that were accepted and say `status` (`firing` or `resolved`), in order.
+    pub fn accepted(&self, status: &str) -> Vec<Value> {
+        let deliveries = self.deliveries();
+        let bodies = deliveries.iter().filter(|delivery| delivery.accepted()).map(Delivery::json);
+        bodies.filter(|body| body["status"] == status).collect()
+    }
+
+    /// Waits until `count` requests have come, whatever was answered.
+    pub async fn wait_for(&self, count: usize) -> Vec<Delivery> {
+        eventually(&format!("{count} requests at the receiver"), async || {
+            let deliveries = self.deliveries();
+            (deliveries.len() >= count).then_some(deliveries)
+        })
+        .await
+    }
+}
+
+async fn receive(State(shared): State<Arc<Mutex<Shared>>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let reply = {
+        let mut shared = shared.lock();
+        let reply = shared.script.pop_front().unwrap_or(Reply::Status(200));
+        let body = String::from_utf8_lossy(&body).into_owned();
+        shared.deliveries.push(Delivery { at: Instant::now(), path: uri.to_string(), headers, body, reply });
+        reply
+    };
+    let answer = |status: u16| Response::builder().status(status);
+    let response = match reply {
+        Reply::Status(status) => answer(status),
+        Reply::RetryAfter(status, seconds) => answer(status).header("Retry-After", seconds.to_string()),
+        Reply::Slow(duration) => {
+            tokio::time::sleep(duration).await;
+            answer(200)
+        }
+        // Ends the connection's task: hyper then closes the socket. Without the panic hook, so that nothing is printed.
+        Reply::Reset => std::panic::resume_unwind(Box::new("reset")),
+    };
+    response.body(Body::empty()).expect("these statuses are valid")
+}
