@@ -185,5 +185,187 @@ pub enum AlertState {
     Firing {
         /// Since when it has been firing.
         since: Timestamp,
+        /// When the condition was last seen to hold.
+        held: Timestamp,
     },
+}
+
+/// What one look at the data says about a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// It holds.
+    Holds,
+    /// It does not.
+    Fine,
+    /// There are no data to tell.
+    Gap,
+}
+
+impl AlertState {
+    /// Returns the next state, given what was `seen` at `now`. A time that lies ahead (the clock stepped back) counts as now.
+    #[must_use]
+    pub fn step(self, seen: Observation, hold_for: Duration, keep_firing_for: Duration, now: Timestamp) -> Self {
+        use Observation::{Fine, Gap, Holds};
+        match (self, seen) {
+            // Passes through `Pending`, so that `for = "0s"` fires on the first evaluation.
+            (Self::Inactive, Holds) => Self::Pending { since: now }.step(seen, hold_for, keep_firing_for, now),
+            (Self::Pending { since }, Holds) if now.since(since) >= hold_for => Self::Firing { since: now, held: now },
+            (Self::Pending { since }, Holds) => Self::Pending { since: since.min(now) },
+            (Self::Firing { since, .. }, Holds) => Self::Firing { since, held: now },
+            (Self::Firing { since, held }, Fine) if now.since(held) < keep_firing_for => {
+                Self::Firing { since, held: held.min(now) }
+            }
+            // An alert must not end because its exporter died.
+            (Self::Firing { .. }, Gap) => self,
+            (_, Fine | Gap) => Self::Inactive,
+        }
+    }
+
+    /// Returns whether both are the same kind of state, whatever their times.
+    #[must_use]
+    pub fn same_kind(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
+    /// Returns its name: `inactive`, `pending`, `firing`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Pending { .. } => "pending",
+            Self::Firing { .. } => "firing",
+        }
+    }
+}
+
+impl Level {
+    /// Returns its name as it stands in configurations: `WARNING`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+            Self::Critical => "CRITICAL",
+        }
+    }
+
+    /// Returns the level called `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Info, Self::Warning, Self::Error, Self::Critical].into_iter().find(|level| level.name() == name)
+    }
+}
+
+impl Comparison {
+    /// Returns whether `value` stands in this relation to `threshold`.
+    #[must_use]
+    #[expect(clippy::float_cmp, reason = "`==` in a rule means exactly that")]
+    pub fn holds(self, value: f64, threshold: f64) -> bool {
+        match self {
+            Self::Greater => value > threshold,
+            Self::GreaterOrEqual => value >= threshold,
+            Self::Less => value < threshold,
+            Self::LessOrEqual => value <= threshold,
+            Self::Equal => value == threshold,
+            Self::NotEqual => value != threshold,
+        }
+    }
+
+    /// Returns the sign as it stands in configurations.
+    #[must_use]
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+        }
+    }
+}
+
+impl Aggregate {
+    /// Returns its name as it stands in configurations.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Increase => "increase",
+            Self::Rate => "rate",
+        }
+    }
+}
+
+impl Rule {
+    /// Returns the condition in one line: `avg(system.cpu_percent) over 5m > 80`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let window = super::duration::text(self.window);
+        let subject = match &self.condition {
+            Condition::Metric { name, aggregate: Aggregate::Last, .. } => name.clone(),
+            Condition::Metric { name, aggregate, .. } => format!("{}({name}) over {window}", aggregate.name()),
+            Condition::LogCount { .. } => format!("log records in {window}"),
+        };
+        format!("{subject} {} {}", self.comparison.symbol(), self.threshold)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays `script` (`MINUTEm:yes|no|gap` …) and returns what was seen to change, and when.
+    fn play(hold_minutes: u64, keep_minutes: u64, script: &str) -> String {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let mut state = AlertState::Inactive;
+        let mut changes = Vec::new();
+        for moment in script.split_whitespace() {
+            let (minute, seen) = moment.split_once("m:").unwrap();
+            let seen = match seen {
+                "yes" => Observation::Holds,
+                "no" => Observation::Fine,
+                _ => Observation::Gap,
+            };
+            let now = Timestamp::ZERO.plus(minutes(minute.parse().unwrap()));
+            let next = state.step(seen, minutes(hold_minutes), minutes(keep_minutes), now);
+            if !next.same_kind(state) {
+                changes.push(format!("{minute}m {}", next.name()));
+            }
+            state = next;
+        }
+        changes.join(", ")
+    }
+
+    #[test]
+    fn a_gap_in_the_series_resets_pending() {
+        insta::assert_snapshot!(play(2, 0, "0m:yes 1m:gap 2m:yes 4m:yes"), @"0m pending, 1m inactive, 2m pending, 4m firing");
+    }
+
+    #[test]
+    fn a_gap_leaves_firing_as_it_is() {
+        insta::assert_snapshot!(play(0, 0, "0m:yes 1m:gap 2m:gap 3m:no"), @"0m firing, 3m inactive");
+    }
+
+    #[test]
+    fn a_rule_without_for_fires_at_once_and_resolves_at_once() {
+        insta::assert_snapshot!(play(0, 0, "0m:no 1m:yes 2m:yes 3m:no 4m:yes"), @"1m firing, 3m inactive, 4m firing");
+    }
+
+    #[test]
+    fn keep_firing_for_bridges_a_short_calm() {
+        insta::assert_snapshot!(play(1, 3, "0m:yes 1m:yes 2m:no 3m:yes 5m:no 6m:no 7m:no"), @"0m pending, 1m firing, 6m inactive");
+    }
+
+    #[test]
+    fn a_clock_that_stepped_back_does_not_stretch_for() {
+        let state = AlertState::Pending { since: Timestamp::from_seconds(1000) };
+        let hold = Duration::from_secs(60);
+        let state = state.step(Observation::Holds, hold, Duration::ZERO, Timestamp::from_seconds(500));
+        assert_eq!(state, AlertState::Pending { since: Timestamp::from_seconds(500) });
+    }
 }

@@ -1,0 +1,293 @@
+//! How many log records of which kind arrived lately: what log rules compare with their threshold.
+//!
+//! A record counts from its arrival for the rule's window. Arrivals are kept in buckets of a second (wider for windows over ten
+//! minutes), and a bucket counts until its last moment has left the window: never too short, at most one bucket too long.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use watchfire_types::attributes::keys;
+use watchfire_types::{LogBatch, Timestamp};
+
+use super::types::{Comparison, Condition, Rule};
+use crate::logs::LogFilter;
+
+/// Most groups (values of `group_by`) counted per rule; records of further ones are counted as dropped.
+pub const MAX_GROUPS: usize = 1_000;
+/// Most buckets per group: bounds memory to about 10 MB per rule at its worst.
+const MAX_BUCKETS: u64 = 600;
+
+/// Tells whether a record is meant by a rule's filter.
+pub trait RecordMatcher: Send + Sync {
+    /// Returns whether row `row` of `batch` matches.
+    fn matches(&self, batch: &LogBatch, row: usize) -> bool;
+}
+
+/// Makes the matcher of a filter.
+pub type MatcherFactory = Arc<dyn Fn(&LogFilter) -> Box<dyn RecordMatcher> + Send + Sync>;
+
+/// The windows of all log rules.
+pub struct Windows {
+    rules: HashMap<String, RuleWindow>,
+    /// Whether every record of the longest window has been seen since the start; before that, counts are too low.
+    pub ready: bool,
+    dropped: u64,
+}
+
+struct RuleWindow {
+    matcher: Box<dyn RecordMatcher>,
+    group_by: Vec<String>,
+    window: Duration,
+    bucket: Duration,
+    groups: HashMap<Vec<String>, Group>,
+}
+
+#[derive(Default)]
+struct Group {
+    /// Start of each bucket and its count, oldest first.
+    buckets: VecDeque<(Timestamp, u64)>,
+    total: u64,
+}
+
+/// One group of a log rule as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupCount<'a> {
+    /// Names and values of `group_by`.
+    pub labels: Vec<(&'a str, &'a str)>,
+    /// Records within the window.
+    pub count: u64,
+    /// When the comparison changes its outcome if nothing more arrives.
+    pub flips_at: Option<Timestamp>,
+}
+
+impl Windows {
+    /// Returns empty windows for the log rules among `rules`.
+    #[must_use]
+    pub fn new(rules: &[Rule], factory: &MatcherFactory) -> Self {
+        let windows = rules.iter().filter_map(|rule| match &rule.condition {
+            Condition::Metric { .. } => None,
+            Condition::LogCount { filter, group_by } => {
+                let seconds = rule.window.as_secs().div_ceil(MAX_BUCKETS).max(1);
+                let window = RuleWindow {
+                    matcher: factory(filter),
+                    group_by: group_by.clone(),
+                    window: rule.window,
+                    bucket: Duration::from_secs(seconds),
+                    groups: HashMap::new(),
+                };
+                Some((rule.name.clone(), window))
+            }
+        });
+        Self { rules: windows.collect(), ready: false, dropped: 0 }
+    }
+
+    /// Returns whether there is no log rule, so that nobody need read the log.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Returns the longest window: how far back the log is read after a start.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.rules.values().map(|rule| rule.window + rule.bucket).max().unwrap_or_default()
+    }
+
+    /// Counts the records of `batch`.
+    pub fn observe(&mut self, batch: &LogBatch, now: Timestamp) {
+        for rule in self.rules.values_mut() {
+            for row in 0..batch.len() {
+                if rule.matcher.matches(batch, row) && !rule.count(batch, row, now) {
+                    self.dropped += 1;
+                }
+            }
+        }
+    }
+
+    /// Forgets what has left its window.
+    pub fn advance(&mut self, now: Timestamp) {
+        for rule in self.rules.values_mut() {
+            let (window, bucket) = (rule.window, rule.bucket);
+            rule.groups.retain(|_, group| {
+                while let Some((start, count)) = group.buckets.front()
+                    && start.plus(bucket).plus(window) <= now
+                {
+                    group.total -= count;
+                    group.buckets.pop_front();
+                }
+                !group.buckets.is_empty()
+            });
+        }
+    }
+
+    /// Returns the groups of rule `rule` that have a record in the window, as of the last [`Self::advance`].
+    ///
+    /// Without `group_by` there is always exactly one.
+    #[must_use]
+    pub fn groups(&self, rule: &str, comparison: Comparison, threshold: f64) -> Vec<GroupCount<'_>> {
+        let Some(window) = self.rules.get(rule) else { return Vec::new() };
+        let mut groups: Vec<_> = window
+            .groups
+            .iter()
+            .map(|(values, group)| GroupCount {
+                labels: window.group_by.iter().map(String::as_str).zip(values.iter().map(String::as_str)).collect(),
+                count: group.total,
+                flips_at: window.flips_at(group, comparison, threshold),
+            })
+            .collect();
+        if window.group_by.is_empty() && groups.is_empty() {
+            groups.push(GroupCount { labels: Vec::new(), count: 0, flips_at: None });
+        }
+        groups
+    }
+
+    /// Returns how many matching records were not counted since the last call, because their rule has too many groups.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+}
+
+impl RuleWindow {
+    /// Counts one record; returns false if it would be one group too many.
+    fn count(&mut self, batch: &LogBatch, row: usize, now: Timestamp) -> bool {
+        let arrival = Timestamp::from_nanos(batch.observed[row]).min(now);
+        if arrival.plus(self.window) <= now {
+            return true;
+        }
+        let width = self.bucket.as_secs();
+        let start = Timestamp::from_seconds(arrival.as_nanos() / 1_000_000_000 / width * width);
+        let values: Vec<String> = self.group_by.iter().map(|key| value_of(batch, row, key)).collect();
+        if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&values) {
+            return false;
+        }
+        let group = self.groups.entry(values).or_default();
+        group.total += 1;
+        // Arrivals come almost in order: the place is at the end or close to it.
+        let place = group.buckets.iter().rposition(|(bucket, _)| *bucket <= start);
+        match place {
+            Some(index) if group.buckets[index].0 == start => group.buckets[index].1 += 1,
+            Some(index) => group.buckets.insert(index + 1, (start, 1)),
+            None => group.buckets.push_front((start, 1)),
+        }
+        true
+    }
+
+    fn flips_at(&self, group: &Group, comparison: Comparison, threshold: f64) -> Option<Timestamp> {
+        let holds = comparison.holds(group.total as f64, threshold);
+        // A falling count cannot make "more than" true: nothing to wait for.
+        if !holds && matches!(comparison, Comparison::Greater | Comparison::GreaterOrEqual) {
+            return None;
+        }
+        let mut left = group.total;
+        group.buckets.iter().find_map(|(start, count)| {
+            left -= count;
+            let flips = comparison.holds(left as f64, threshold) != holds;
+            flips.then(|| start.plus(self.bucket).plus(self.window))
+        })
+    }
+}
+
+fn value_of(batch: &LogBatch, row: usize, key: &str) -> String {
+    if key == keys::SERVICE_NAME {
+        return batch.service(row).to_owned();
+    }
+    if let Some(value) = batch.find_attribute(row, key) {
+        return value.display();
+    }
+    let resource = batch.resources.get(batch.resource[row] as usize);
+    let value = resource.and_then(|resource| resource.iter().find(|(name, _)| name == key));
+    value.map_or_else(String::new, |(_, value)| value.as_ref().display())
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use watchfire_types::log::RecordHead;
+    use watchfire_types::{Severity, ValueRef};
+
+    use super::*;
+
+    /// Matches level and services; enough for tests.
+    pub(crate) struct ByLevel(LogFilter);
+
+    impl RecordMatcher for ByLevel {
+        fn matches(&self, batch: &LogBatch, row: usize) -> bool {
+            self.0.level.is_none_or(|level| batch.severity[row] >= level.0)
+                && (self.0.services.is_empty() || self.0.services.iter().any(|service| service == batch.service(row)))
+        }
+    }
+
+    pub(crate) fn factory() -> MatcherFactory {
+        Arc::new(|filter| Box::new(ByLevel(filter.clone())))
+    }
+
+    /// Returns a batch of errors of `service` that arrived at the given seconds.
+    pub(crate) fn errors(service: &str, seconds: &[u64]) -> LogBatch {
+        let mut batch = LogBatch::default();
+        let resource = batch.resource(vec![(keys::SERVICE_NAME.into(), service.into())]);
+        for second in seconds {
+            let observed = Timestamp::from_seconds(*second);
+            let head =
+                RecordHead { timestamp: observed, observed, severity: Severity::ERROR, resource, ..RecordHead::default() };
+            batch.push(&head, ValueRef::Text("boom"));
+        }
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{errors, factory};
+    use super::*;
+    use crate::alerts::engine::testing::{log_rule, seconds};
+
+    fn windows(rule: &Rule) -> Windows {
+        Windows::new(std::slice::from_ref(rule), &factory())
+    }
+
+    #[test]
+    fn a_count_drops_when_its_records_leave_the_window() {
+        let rule = log_rule("burst", 60, 3.0, &[]);
+        let mut windows = windows(&rule);
+        windows.observe(&errors("api", &[100, 101, 101, 130]), seconds(130));
+        let groups = windows.groups("burst", Comparison::GreaterOrEqual, 3.0);
+        assert_eq!((groups[0].count, groups[0].flips_at), (4, Some(seconds(162))));
+        windows.advance(seconds(162));
+        let groups = windows.groups("burst", Comparison::GreaterOrEqual, 3.0);
+        assert_eq!((groups[0].count, groups[0].flips_at), (1, None));
+        windows.advance(seconds(1000));
+        assert_eq!(windows.groups("burst", Comparison::GreaterOrEqual, 3.0)[0].count, 0);
+    }
+
+    #[test]
+    fn records_out_of_order_and_too_old_ones_count_rightly() {
+        let rule = log_rule("burst", 60, 3.0, &[]);
+        let mut windows = windows(&rule);
+        windows.observe(&errors("api", &[120, 30, 110, 100, 110]), seconds(125));
+        assert_eq!(windows.groups("burst", Comparison::Greater, 0.0)[0].count, 4);
+        windows.advance(seconds(161));
+        assert_eq!(windows.groups("burst", Comparison::Greater, 0.0)[0].count, 3);
+    }
+
+    #[test]
+    fn groups_are_counted_apart_and_bounded() {
+        let rule = log_rule("burst", 60, 1.0, &["service.name"]);
+        let mut windows = windows(&rule);
+        assert!(windows.groups("burst", Comparison::GreaterOrEqual, 1.0).is_empty());
+        for service in 0..MAX_GROUPS + 5 {
+            windows.observe(&errors(&format!("s{service}"), &[100]), seconds(100));
+        }
+        assert_eq!(windows.groups("burst", Comparison::GreaterOrEqual, 1.0).len(), MAX_GROUPS);
+        assert_eq!(windows.take_dropped(), 5);
+    }
+
+    #[test]
+    fn long_windows_use_wider_buckets() {
+        let rule = log_rule("burst", 86_400, 1.0, &[]);
+        let mut windows = windows(&rule);
+        let all: Vec<u64> = (0..86_400).step_by(10).collect();
+        windows.observe(&errors("api", &all), seconds(86_400));
+        let buckets = windows.rules["burst"].groups.values().next().unwrap().buckets.len();
+        assert!(buckets <= 601, "{buckets}");
+    }
+}
