@@ -1,0 +1,50 @@
+//! Where engines meet: each asks for what it needs through a trait of its own, and here is who answers.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use watchfire_types::{LogBatch, Timestamp};
+
+use crate::alerts::engine::SampleSource;
+use crate::alerts::runtime::LogSource;
+use crate::alerts::windows::{MatcherFactory, RecordMatcher};
+use crate::logs::Logs;
+use crate::logs::matcher::Matcher;
+use crate::metrics::{Metrics, SeriesData};
+use crate::store::StoreError;
+
+impl SampleSource for Metrics {
+    fn recent(&self, name: &str, labels: &[(String, String)], since: Timestamp) -> Vec<SeriesData> {
+        Self::recent(self, name, labels, since)
+    }
+
+    fn nearest_name(&self, name: &str) -> Option<String> {
+        Self::nearest_name(self, name)
+    }
+}
+
+impl LogSource for Logs {
+    fn cursor_at_arrival(&self, time: Timestamp) -> Result<u64, StoreError> {
+        Self::cursor_at_arrival(self, time)
+    }
+
+    fn read_after(&self, cursor: u64, limit: usize) -> Result<LogBatch, StoreError> {
+        Self::read_after(self, cursor, limit)
+    }
+
+    fn committed(&self) -> watch::Receiver<u64> {
+        Self::committed(self)
+    }
+}
+
+impl RecordMatcher for Matcher {
+    fn matches(&self, batch: &LogBatch, row: usize) -> bool {
+        Self::matches(self, batch, row)
+    }
+}
+
+/// Returns what makes the log engine's matchers for rules.
+#[must_use]
+pub fn matchers() -> MatcherFactory {
+    Arc::new(|filter| Box::new(Matcher::new(filter)))
+}

@@ -1,0 +1,307 @@
+//! The whole host: builds every part in order, runs them, stops them in reverse.
+
+pub mod adapters;
+pub mod janitor;
+pub mod status;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi as _;
+
+use crate::alerts::{self, Alerts};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delivery::{self, Delivery};
+use crate::http::guard::Guard;
+use crate::http::{page, server, status as status_api};
+use crate::inputs::files::FileStatuses;
+use crate::inputs::{self, InputState, system};
+use crate::logs::{self, Logs};
+use crate::metrics::{self, Metrics, MetricsSettings};
+use crate::store::{DataDirectory, Database};
+use crate::telemetry::{SelfMetrics, own_log};
+use janitor::Janitor;
+use status::Parts;
+
+/// Tasks have this long to end before they are left behind.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What outlives a reload of the configuration: the sockets, so that a client in between waits a moment instead of being
+/// refused, and the queue of the own log.
+#[derive(Default)]
+pub struct Kept {
+    /// Listens for everything.
+    pub listener: Option<std::net::TcpListener>,
+    /// Listens for OTLP.
+    pub otlp_listener: Option<std::net::TcpListener>,
+    /// Where the own log comes out.
+    pub own_log: Option<own_log::Queue>,
+    /// Counters, so that totals go on.
+    pub metrics: SelfMetrics,
+}
+
+/// A running host.
+pub struct Host {
+    address: SocketAddr,
+    otlp_address: Option<SocketAddr>,
+    shutdown: CancellationToken,
+    forwarded: CancellationToken,
+    tasks: JoinSet<()>,
+    forwarder: Option<tokio::task::JoinHandle<own_log::Queue>>,
+    logs: Logs,
+    metrics: Metrics,
+    state: Database,
+    directory: DataDirectory,
+    kept: Kept,
+}
+
+impl Host {
+    /// Starts every part and returns once all of them answer.
+    ///
+    /// # Errors
+    /// When the data directory is in use or cannot be written, an address is taken, or a store cannot be opened.
+    pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        Self::start_with(config, clock, Kept::default()).await
+    }
+
+    /// As [`Self::start`], with what an earlier host of this process kept.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(config: Config, clock: Clock, mut kept: Kept) -> anyhow::Result<Self> {
+        let own = kept.metrics.clone();
+        let data = config.storage.data_dir.clone();
+        let directory = DataDirectory::open(&data)?;
+        let listener = bind(&mut kept.listener, config.server.listen).with_context(|| {
+            format!("cannot listen on {}: choose another address with --listen or server.listen", config.server.listen)
+        })?;
+        let address = listener.local_addr()?;
+        let (otlp_listener, otlp_problem) = bind_otlp(&mut kept.otlp_listener, config.server.otlp_listen);
+        let otlp_address = otlp_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+
+        let (logs, metrics, state) = open_engines(&config, &clock, &own).await?;
+        let outbox = delivery::outbox::Outbox::new(state.clone());
+        let settings = alerts::Settings {
+            alerting: config.alerting.clone(),
+            collection_interval: config.performance.collection_interval,
+            external_url: config.server.external_url.clone().unwrap_or_else(|| format!("http://{address}")),
+        };
+        let alerts =
+            Alerts::open(state.clone(), outbox.clone(), settings, clock.clone(), &own, adapters::matchers()).await?;
+        let delivery = Delivery::open(outbox, &config, clock.clone(), &own)?;
+
+        let shutdown = CancellationToken::new();
+        let files = FileStatuses::default();
+        let (janitor, findings) = Janitor::new(logs.clone(), metrics.clone(), &config.storage, &config.logging, clock.clone(), &own);
+        let parts = Parts {
+            started_at: clock.now(),
+            clock: clock.clone(),
+            address,
+            otlp_address,
+            otlp_problem,
+            logs: logs.clone(),
+            metrics: metrics.clone(),
+            alerts: alerts.clone(),
+            delivery: delivery.clone(),
+            files: files.clone(),
+            janitor: findings,
+            config: config.clone(),
+        };
+        let input_state =
+            InputState::new(logs.clone(), metrics.clone(), config.server.max_request_bytes, own.clone(), clock.clone());
+        let router = router(&parts, &input_state, &own, &shutdown);
+        let guard = Guard::new(config.server.token.clone());
+
+        let mut tasks = JoinSet::new();
+        if let Some(listener) = otlp_listener {
+            let routes = server::assemble(inputs::otlp_routes(input_state), &documentation(), guard.clone());
+            spawn_server(&mut tasks, listener, routes, &shutdown);
+        }
+        spawn_server(&mut tasks, listener, server::assemble(router, &documentation(), guard), &shutdown);
+        let follow = inputs::files::follow(
+            config.inputs.files.clone(),
+            Arc::new(logs.clone()),
+            files,
+            clock.clone(),
+            own.clone(),
+            shutdown.clone(),
+        );
+        tasks.spawn(follow);
+        if config.performance.auto_start {
+            let performance = config.performance.clone();
+            tasks.spawn(system::collect(metrics.clone(), own.clone(), performance, data.clone(), clock.clone(), shutdown.clone()));
+        }
+        tasks.spawn({
+            let (alerts, samples, source, stop) = (alerts, Arc::new(metrics.clone()), Arc::new(logs.clone()), shutdown.clone());
+            let changed = metrics.changed();
+            async move {
+                if let Err(error) = alerts.run(samples, source, changed, stop).await {
+                    tracing::error!(%error, "rules are not evaluated: what was stored about alerts cannot be read");
+                }
+            }
+        });
+        tasks.spawn(delivery.run(shutdown.clone()));
+        tasks.spawn(janitor.run(shutdown.clone()));
+        let forwarded = CancellationToken::new();
+        let own_queue = if config.inputs.own_log { kept.own_log.take() } else { None };
+        let forwarder = own_queue.map(|queue| tokio::spawn(own_log::forward(queue, logs.clone(), forwarded.clone())));
+        write_address(&data, address)?;
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "watchfire is ready");
+        Ok(Self { address, otlp_address, shutdown, forwarded, tasks, forwarder, logs, metrics, state, directory, kept })
+    }
+
+    /// Returns the address that serves everything.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the address that serves OTLP alone, if there is one.
+    #[must_use]
+    pub fn otlp_address(&self) -> Option<SocketAddr> {
+        self.otlp_address
+    }
+
+    /// Stops taking things in, lets what is under way end, closes the stores. Returns what a next host may use.
+    pub async fn stop(mut self) -> Kept {
+        self.shutdown.cancel();
+        let ended = tokio::time::timeout(STOP_TIMEOUT, async { while self.tasks.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!("some tasks did not end within {STOP_TIMEOUT:?}; they are left behind");
+            self.tasks.abort_all();
+        }
+        tracing::info!("watchfire stops");
+        self.forwarded.cancel();
+        if let Some(forwarder) = self.forwarder
+            && let Ok(Ok(queue)) = tokio::time::timeout(STOP_TIMEOUT, forwarder).await
+        {
+            self.kept.own_log = Some(queue);
+        }
+        if let Err(error) = self.metrics.close().await {
+            tracing::error!(%error, "metrics in memory could not be written out; their durable batches are read at the next start");
+        }
+        let (logs, state) = (self.logs, self.state);
+        let _ = tokio::task::spawn_blocking(move || {
+            logs.close();
+            state.close();
+        })
+        .await;
+        let _ = std::fs::remove_file(self.directory.path().join("address"));
+        self.kept
+    }
+}
+
+/// Opens the stores, which blocks on disk.
+async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyhow::Result<(Logs, Metrics, Database)> {
+    let (config, clock, own) = (config.clone(), clock.clone(), own.clone());
+    let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        let data = &config.storage.data_dir;
+        let logs = Logs::open(data, config.logging.retention, &clock, &own)?;
+        let settings = MetricsSettings {
+            history_size: config.performance.history_size,
+            retention: config.storage.metrics_retention,
+            ..MetricsSettings::default()
+        };
+        let metrics = Metrics::open(data, settings, clock, own)?;
+        let state = Database::open(&data.join("state.db"), alerts::store::MIGRATIONS)?;
+        Ok((logs, metrics, state))
+    });
+    opened.await.context("opening the stores was interrupted")?
+}
+
+/// Puts every room's routes together.
+fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &CancellationToken) -> Router {
+    let alerts = parts.alerts.clone();
+    let firing = Arc::new(move || alerts.firing().len());
+    let config = &parts.config;
+    Router::new()
+        .merge(alerts::api::routes(parts.alerts.clone(), parts.metrics.clone()))
+        .merge(delivery::api::routes(parts.delivery.clone()))
+        .layer(DefaultBodyLimit::max(1 << 20))
+        .merge(logs::api::routes(parts.logs.clone(), parts.clock.clone(), shutdown.clone()))
+        .merge(metrics::api::routes(parts.metrics.clone(), own.clone(), parts.clock.clone(), firing))
+        .merge(inputs::routes(inputs.clone()))
+        .merge(status_api::routes(parts.clone().into_source()))
+        .merge(page::routes())
+        .layer(DefaultBodyLimit::max(config.server.max_request_bytes))
+}
+
+/// Returns the documentation of the whole API.
+#[must_use]
+pub fn documentation() -> utoipa::openapi::OpenApi {
+    server::documentation([
+        logs::api::ApiDoc::openapi(),
+        metrics::api::ApiDoc::openapi(),
+        alerts::api::ApiDoc::openapi(),
+        delivery::api::ApiDoc::openapi(),
+        inputs::ApiDoc::openapi(),
+        status_api::ApiDoc::openapi(),
+    ])
+}
+
+fn spawn_server(tasks: &mut JoinSet<()>, listener: TcpListener, router: Router, shutdown: &CancellationToken) {
+    let shutdown = shutdown.clone();
+    tasks.spawn(async move {
+        if let Err(error) = server::serve(listener, router, shutdown).await {
+            tracing::error!(%error, "the server ended");
+        }
+    });
+}
+
+/// Returns a listener at `address`: the kept one if it is there, else a new one, which is then kept.
+fn bind(kept: &mut Option<std::net::TcpListener>, address: SocketAddr) -> std::io::Result<TcpListener> {
+    let fits = |listener: &std::net::TcpListener| {
+        listener.local_addr().is_ok_and(|bound| bound == address || (address.port() == 0 && bound.ip() == address.ip()))
+    };
+    let listener = match kept.take().filter(fits) {
+        Some(listener) => listener,
+        None => std::net::TcpListener::bind(address)?,
+    };
+    listener.set_nonblocking(true)?;
+    *kept = Some(listener.try_clone()?);
+    TcpListener::from_std(listener)
+}
+
+/// Binds the OTLP port if it is wanted; that it is taken is a warning, since the main port takes OTLP too.
+fn bind_otlp(kept: &mut Option<std::net::TcpListener>, address: Option<SocketAddr>) -> (Option<TcpListener>, Option<String>) {
+    let Some(address) = address else {
+        *kept = None;
+        return (None, None);
+    };
+    match bind(kept, address) {
+        Ok(listener) => (Some(listener), None),
+        Err(error) => {
+            tracing::warn!(%address, %error, "the OTLP port {address} is not served; OTLP goes to the main port");
+            (None, Some(format!("{address} is not served: {error}")))
+        }
+    }
+}
+
+/// Leaves the address where a script, or `watchfire status --data`, finds it.
+fn write_address(data: &Path, address: SocketAddr) -> anyhow::Result<()> {
+    let path = data.join("address");
+    let temporary = data.join("address.new");
+    std::fs::write(&temporary, format!("http://{}\n", reachable(address)))
+        .and_then(|()| std::fs::rename(&temporary, &path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Returns an address at which this machine reaches a listener: the loopback one for a listener on every address.
+#[must_use]
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        std::net::IpAddr::V4(ip) if ip.is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
+        std::net::IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

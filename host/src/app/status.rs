@@ -1,0 +1,152 @@
+//! Gathers how each part is doing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use watchfire_types::Timestamp;
+
+use super::janitor::Findings;
+use crate::alerts::Alerts;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delivery::Delivery;
+use crate::http::status::{MetricStats, Part, PartState, Status, StatusSource};
+use crate::inputs::files::{FileState, FileStatuses};
+use crate::logs::Logs;
+use crate::metrics::Metrics;
+use crate::store::StoreError;
+
+/// The handles that `status` looks through.
+#[derive(Clone)]
+pub struct Parts {
+    pub(super) started_at: Timestamp,
+    pub(super) clock: Clock,
+    pub(super) address: SocketAddr,
+    pub(super) otlp_address: Option<SocketAddr>,
+    pub(super) otlp_problem: Option<String>,
+    pub(super) logs: Logs,
+    pub(super) metrics: Metrics,
+    pub(super) alerts: Alerts,
+    pub(super) delivery: Delivery,
+    pub(super) files: FileStatuses,
+    pub(super) janitor: Arc<Mutex<Findings>>,
+    pub(super) config: Config,
+}
+
+impl Parts {
+    /// Returns what makes the present status.
+    pub(super) fn into_source(self) -> StatusSource {
+        Arc::new(move || self.status())
+    }
+
+    fn status(&self) -> Result<Status, StoreError> {
+        let now = self.clock.now();
+        let metrics = self.metrics.stats();
+        let logs = self.logs.stats()?;
+        let mut parts = vec![self.server(), self.log_store(), Part::ok("metrics", format!("{} series", metrics.series))];
+        parts.push(self.collector());
+        parts.extend(self.followed_files());
+        parts.push(self.rules());
+        parts.extend(self.delivery.parts());
+        parts.push(self.storage());
+        for (name, what) in [("error_tracking", "errors are not grouped"), ("log_analysis", "patterns are not mined"), ("plugins", "components are not run")] {
+            parts.push(Part::new(name, PartState::Inactive, format!("not built yet: {what}"), ""));
+        }
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: self.started_at,
+            uptime_seconds: now.since(self.started_at).as_secs(),
+            data_dir: self.config.storage.data_dir.display().to_string(),
+            listen: self.address.to_string(),
+            otlp_listen: self.otlp_address.map(|address| address.to_string()),
+            state: Status::worst(&parts),
+            parts,
+            warnings: self.warnings(),
+            logs,
+            metrics: MetricStats { series: metrics.series as u64, bytes: metrics.bytes },
+            memory_bytes: resident_bytes(),
+        })
+    }
+
+    fn server(&self) -> Part {
+        let otlp = self.otlp_address.map_or_else(String::new, |otlp| format!(", {otlp} (OTLP)"));
+        Part::ok("server", format!("{} (everything){otlp}", self.address))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let otlp = self.otlp_problem.as_ref().map(|problem| {
+            format!("the OTLP port {problem}: end the other program, or set server.otlp_listen; the main port takes OTLP, too")
+        });
+        self.config.warnings.iter().cloned().chain(otlp).collect()
+    }
+
+    fn log_store(&self) -> Part {
+        match self.logs.failure() {
+            Some(error) => {
+                let hint = "make room on the disk or mend its permissions; senders are told to try again meanwhile";
+                Part::new("logs", PartState::Degraded, format!("records cannot be stored: {error}"), hint)
+            }
+            None => Part::ok("logs", format!("kept for {} days", self.config.logging.retention.as_secs() / 86_400)),
+        }
+    }
+
+    fn collector(&self) -> Part {
+        let performance = &self.config.performance;
+        if performance.auto_start {
+            Part::ok("performance", format!("this machine is measured every {:?}", performance.collection_interval))
+        } else {
+            Part::new("performance", PartState::Inactive, "this machine is not measured", "set performance.auto_start to true")
+        }
+    }
+
+    fn followed_files(&self) -> Vec<Part> {
+        let files = self.files.snapshot();
+        let part = |file: &crate::inputs::files::FileStatus| {
+            let name = format!("inputs {}", file.path.display());
+            let state = match file.state {
+                FileState::Denied | FileState::Failed | FileState::Busy => PartState::Degraded,
+                FileState::Missing => PartState::Inactive,
+                _ => PartState::Ok,
+            };
+            let detail = if file.detail.is_empty() {
+                format!("{} of {} bytes read", file.offset, file.size)
+            } else {
+                file.detail.clone()
+            };
+            Part::new(&name, state, detail, "")
+        };
+        files.iter().map(part).collect()
+    }
+
+    fn rules(&self) -> Part {
+        let rules = self.alerts.rules().len();
+        let failures = self.alerts.failures();
+        let firing = self.alerts.firing().len();
+        match failures.first() {
+            None => Part::ok("alerting", format!("{rules} rules, {firing} firing")),
+            Some(first) => {
+                let detail = format!("{} of {rules} rules cannot be evaluated; `{}`: {}", failures.len(), first.rule, first.reason);
+                Part::new("alerting", PartState::Degraded, detail, "`watchfire rules` shows each with its reason")
+            }
+        }
+    }
+
+    fn storage(&self) -> Part {
+        let findings = self.janitor.lock().clone();
+        let detail = format!("{} of {} MB used", findings.bytes / 1_000_000, self.config.storage.max_bytes / 1_000_000);
+        if findings.trouble.is_empty() {
+            Part::ok("storage", detail)
+        } else {
+            Part::new("storage", PartState::Degraded, findings.trouble, "make room, or lower storage.max_bytes or the retention")
+        }
+    }
+}
+
+/// Returns the resident memory of this process in bytes; 0 where the system does not tell.
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+}
