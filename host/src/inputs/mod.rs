@@ -1,1 +1,138 @@
-//! Stub.
+//! What feeds the engines: OTLP and NDJSON over HTTP, followed files. An input decodes bytes and hands over a batch.
+//!
+//! **Invariant**: an input stores nothing, and answers only when the engine says that the batch is durable.
+
+pub mod body;
+pub mod builder;
+pub mod ndjson;
+pub mod otlp;
+pub mod syslog_prefix;
+pub mod time;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use futures::future::BoxFuture;
+use watchfire_types::{LogBatch, MetricBatch};
+
+use crate::clock::Clock;
+use crate::http::ApiError;
+use crate::logs::{FileOffset, Logs};
+use crate::metrics::Metrics;
+use crate::store::{Accepted, IngestError, StoreError};
+use crate::telemetry::SelfMetrics;
+
+/// Takes log records; the log engine, or a test.
+pub trait LogSink: Send + Sync + 'static {
+    /// Stores `batch` and the offsets of tailed files together, and returns once both are durable.
+    fn ingest(&self, batch: LogBatch, offsets: Vec<FileOffset>) -> BoxFuture<'_, Result<Accepted, IngestError>>;
+
+    /// Returns the offsets last stored. May block on disk.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn file_offsets(&self) -> Result<Vec<FileOffset>, StoreError>;
+}
+
+impl LogSink for Logs {
+    fn ingest(&self, batch: LogBatch, offsets: Vec<FileOffset>) -> BoxFuture<'_, Result<Accepted, IngestError>> {
+        Box::pin(Self::ingest(self, batch, offsets))
+    }
+
+    fn file_offsets(&self) -> Result<Vec<FileOffset>, StoreError> {
+        Self::file_offsets(self)
+    }
+}
+
+/// Takes points; the metrics engine, or a test.
+pub trait MetricSink: Send + Sync + 'static {
+    /// Stores `batch` and returns once it is durable.
+    fn ingest(&self, batch: MetricBatch) -> BoxFuture<'_, Result<Accepted, IngestError>>;
+}
+
+impl MetricSink for Metrics {
+    fn ingest(&self, batch: MetricBatch) -> BoxFuture<'_, Result<Accepted, IngestError>> {
+        Box::pin(Self::ingest(self, batch))
+    }
+}
+
+/// What the inputs over HTTP need. Cheap to clone.
+#[derive(Clone)]
+pub struct InputState {
+    logs: Arc<dyn LogSink>,
+    metrics: Arc<dyn MetricSink>,
+    max_request_bytes: usize,
+    self_metrics: SelfMetrics,
+    clock: Clock,
+    limits: body::Limits,
+}
+
+impl InputState {
+    /// Returns the state for bodies of at most `max_request_bytes` after decompression.
+    pub fn new(
+        logs: impl LogSink,
+        metrics: impl MetricSink,
+        max_request_bytes: usize,
+        self_metrics: SelfMetrics,
+        clock: Clock,
+    ) -> Self {
+        let limits = body::Limits::new(max_request_bytes);
+        Self { logs: Arc::new(logs), metrics: Arc::new(metrics), max_request_bytes, self_metrics, clock, limits }
+    }
+
+    /// Bytes of memory that the decoded records of one request may take: a body of ordinary records takes about twice its size.
+    fn decode_budget(&self) -> usize {
+        self.max_request_bytes.saturating_mul(4).max(1 << 20)
+    }
+
+    fn count(&self, input: &str, accepted: u64, rejected: u64) {
+        self.self_metrics.counter("watchfire_input_records_total", &[("input", input)]).add(accepted);
+        if rejected > 0 {
+            let labels = [("input", input), ("reason", "invalid_record")];
+            self.self_metrics.counter("watchfire_input_rejected_total", &labels).add(rejected);
+        }
+    }
+
+    /// Counts a request that was refused as a whole.
+    fn count_refusal(&self, input: &str, error: &ApiError) {
+        let reason = match error.status().as_u16() {
+            400 => "bad_request",
+            413 => "too_large",
+            415 => "unsupported",
+            503 => "busy",
+            _ => "internal",
+        };
+        self.self_metrics.counter("watchfire_input_rejected_total", &[("input", input), ("reason", reason)]).inc();
+    }
+}
+
+/// Returns every path that takes records.
+pub fn routes(state: InputState) -> Router {
+    ndjson::routes(state.clone()).merge(otlp::routes(state))
+}
+
+/// Returns the paths of OTLP only, for its own port.
+pub fn otlp_routes(state: InputState) -> Router {
+    otlp::routes(state)
+}
+
+/// The documentation of these paths.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(ndjson::ingest, otlp::export_logs, otlp::export_metrics, otlp::export_traces))]
+pub struct ApiDoc;
+
+/// Returns what a sender is told whose batch was not taken.
+fn refused(error: IngestError) -> ApiError {
+    match error {
+        IngestError::Busy { reason, retry_after } => ApiError::busy(format!("the store is busy: {reason}"), retry_after),
+        IngestError::Store(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "records could not be stored; their sender was told to try again"
+            );
+            // Not 500: senders give records up that are answered so, and a store may come back.
+            ApiError::busy("the records could not be stored; the host's log says why", Duration::from_secs(10))
+        }
+    }
+}

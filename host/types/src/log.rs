@@ -316,10 +316,14 @@ impl LogBatch {
         self.time.push(head.timestamp.as_nanos());
         self.observed.push(head.observed.as_nanos());
         self.severity.push(head.severity.0);
-        self.severity_text.push(self.dict.intern(head.severity_text));
         self.resource.push(head.resource);
-        self.scope.push(self.dict.intern(head.scope));
-        self.event_name.push(self.dict.intern(head.event_name));
+        // Neighbours mostly share these, and a comparison is cheaper than a hash.
+        for (column, text) in
+            [(&mut self.severity_text, head.severity_text), (&mut self.scope, head.scope), (&mut self.event_name, head.event_name)]
+        {
+            let last = column.last().copied().unwrap_or(0);
+            column.push(if self.dict.get(last) == text { last } else { self.dict.intern(text) });
+        }
         self.flags.push(head.flags);
         self.trace_id.push(head.trace_id);
         self.span_id.push(head.span_id);
@@ -338,6 +342,14 @@ impl LogBatch {
         self.attribute_key.push(key);
         self.attribute_value.push(value);
         self.attribute_ends[row] = self.attribute_key.len() as u32;
+    }
+
+    /// Adds an attribute to the last record under a key from `dict`, for a caller that knows the record not to have that key.
+    pub fn attribute_at(&mut self, key: u32, value: ValueRef<'_>) {
+        let Some(end) = self.attribute_ends.last_mut() else { return };
+        self.attribute_key.push(key);
+        self.attribute_value.push(value);
+        *end = self.attribute_key.len() as u32;
     }
 
     /// Appends a whole record, `seq` aside.

@@ -1,0 +1,241 @@
+//! Reads the body of a request: bounded, decompressed, and decoded off the async threads when it is large.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use futures::StreamExt as _;
+use tokio::sync::Semaphore;
+
+use super::InputState;
+use crate::http::ApiError;
+
+/// Bodies up to this size are decoded where they are; a hand-over to another thread costs about as much.
+const INLINE_BYTES: usize = 16 << 10;
+
+/// The same for a compressed body, which may grow a thousandfold.
+const INLINE_COMPRESSED_BYTES: usize = 1 << 10;
+
+/// Largest zstd window, as a power of two: 8 MiB, what RFC 8878 (3.1.1.1.2) recommends to support.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// What all requests together may use.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    /// KiB of raw bodies in memory.
+    kibibytes: Arc<Semaphore>,
+    /// Large bodies being decompressed and decoded at the same time.
+    decoders: Arc<Semaphore>,
+}
+
+impl Limits {
+    pub(super) fn new(max_request_bytes: usize) -> Self {
+        let kibibytes = (max_request_bytes.max(64 << 20) / 1024).saturating_mul(4).min(Semaphore::MAX_PERMITS);
+        let decoders = std::thread::available_parallelism().map_or(2, usize::from) + 1;
+        Self { kibibytes: Arc::new(Semaphore::new(kibibytes)), decoders: Arc::new(Semaphore::new(decoders)) }
+    }
+}
+
+/// `Content-Encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// As it is.
+    Identity,
+    /// `gzip`, of one or more members.
+    Gzip,
+    /// `deflate`: zlib, as HTTP means it.
+    Deflate,
+    /// `zstd`.
+    Zstd,
+}
+
+/// Why a body cannot be decompressed.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// Larger than the limit, after decompression.
+    #[error("the body is larger than {limit} bytes; send less at a time, or raise `server.max_request_bytes`")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// Not what `Content-Encoding` says.
+    #[error("the body is not what its Content-Encoding says: {0}")]
+    Damaged(#[from] io::Error),
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { .. } => Self::too_large(error.to_string()),
+            BodyError::Damaged(_) => Self::bad_request(error.to_string()),
+        }
+    }
+}
+
+impl Compression {
+    /// Returns the compression that the request names.
+    ///
+    /// # Errors
+    /// 415 when it is not one of these.
+    pub fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let value = headers.get(header::CONTENT_ENCODING).map_or(Ok(""), |value| value.to_str()).unwrap_or("?");
+        match value.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Self::Identity),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "deflate" => Ok(Self::Deflate),
+            "zstd" => Ok(Self::Zstd),
+            other => Err(ApiError::unsupported(format!(
+                "Content-Encoding `{}` is not read here; use gzip, deflate, zstd or none",
+                other.chars().take(40).collect::<String>()
+            ))),
+        }
+    }
+
+    /// Decompresses `bytes` into at most `limit` bytes; more is never held in memory.
+    ///
+    /// # Errors
+    /// See [`BodyError`].
+    pub fn decompress(self, bytes: &[u8], limit: usize) -> Result<Vec<u8>, BodyError> {
+        match self {
+            Self::Identity if bytes.len() > limit => Err(BodyError::TooLarge { limit }),
+            Self::Identity => Ok(bytes.to_vec()),
+            Self::Gzip => read_at_most(flate2::bufread::MultiGzDecoder::new(bytes), bytes.len(), limit),
+            Self::Deflate => read_at_most(flate2::bufread::ZlibDecoder::new(bytes), bytes.len(), limit),
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                read_at_most(decoder, bytes.len(), limit)
+            }
+        }
+    }
+}
+
+fn read_at_most(reader: impl Read, compressed: usize, limit: usize) -> Result<Vec<u8>, BodyError> {
+    let mut bytes = Vec::with_capacity(compressed.saturating_mul(4).min(limit));
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    reader.take(most).read_to_end(&mut bytes)?;
+    if bytes.len() > limit { Err(BodyError::TooLarge { limit }) } else { Ok(bytes) }
+}
+
+/// Reads and decompresses the body and returns what `decode` makes of it.
+///
+/// # Errors
+/// 413 when it is too large, 415 for an unknown compression, 400 when it is damaged or cut off, 503 when too many are being read.
+pub(super) async fn read<T: Send + 'static>(
+    state: &InputState,
+    input: &'static str,
+    headers: &HeaderMap,
+    body: Body,
+    decode: impl FnOnce(&[u8]) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let compression = Compression::of(headers)?;
+    let limit = state.max_request_bytes;
+    let (raw, _held) = collect(state, headers, body).await?;
+    let bytes_read = state.self_metrics.counter("watchfire_input_bytes_total", &[("input", input)]);
+    let raw_length = raw.len();
+    let work = move || {
+        if compression == Compression::Identity {
+            bytes_read.add(raw.len() as u64);
+            return Ok(decode(&raw));
+        }
+        let bytes = compression.decompress(&raw, limit)?;
+        drop(raw);
+        bytes_read.add(bytes.len() as u64);
+        Ok(decode(&bytes))
+    };
+    let inline = if compression == Compression::Identity { INLINE_BYTES } else { INLINE_COMPRESSED_BYTES };
+    if raw_length <= inline {
+        return work();
+    }
+    let permit = Arc::clone(&state.limits.decoders).acquire_owned().await;
+    let done = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work()
+    });
+    done.await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+}
+
+/// Returns the raw body, and what holds its place among all bodies in memory.
+async fn collect(
+    state: &InputState,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Vec<u8>, Option<tokio::sync::OwnedSemaphorePermit>), ApiError> {
+    let limit = state.max_request_bytes;
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(BodyError::TooLarge { limit }.into());
+    }
+    // What a sender announces is not yet there: room is made as the bytes come.
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(1 << 20));
+    let mut held: Option<tokio::sync::OwnedSemaphorePermit> = None;
+    let mut room = 0;
+    let mut stream = body.into_data_stream();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| ApiError::bad_request(format!("the body could not be read to its end: {error}")))?;
+        if bytes.len() + chunk.len() > limit {
+            return Err(BodyError::TooLarge { limit }.into());
+        }
+        while bytes.len() + chunk.len() > room {
+            const STEP_KIBIBYTES: u32 = 64;
+            // Never waited for: requests that wait for each other's room would wait for ever.
+            let more = Arc::clone(&state.limits.kibibytes).try_acquire_many_owned(STEP_KIBIBYTES).map_err(|_| {
+                ApiError::busy("too many requests are being read at the same time", std::time::Duration::from_secs(1))
+            })?;
+            match &mut held {
+                Some(held) => held.merge(more),
+                None => held = Some(more),
+            }
+            room += STEP_KIBIBYTES as usize * 1024;
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((bytes, held))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_gzip_bomb_stops_at_the_limit() {
+        let bomb = gzip(&vec![0; 50 << 20]);
+        assert!(bomb.len() < 100_000);
+        assert!(matches!(Compression::Gzip.decompress(&bomb, 1 << 20), Err(BodyError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn every_compression_reads_back() {
+        let text = b"the same text again and again ".repeat(100);
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        zlib.write_all(&text).unwrap();
+        let members = [gzip(&text[..1000]), gzip(&text[1000..])].concat();
+        for (compression, bytes) in [
+            (Compression::Identity, text.clone()),
+            (Compression::Gzip, members),
+            (Compression::Deflate, zlib.finish().unwrap()),
+            (Compression::Zstd, zstd::stream::encode_all(&text[..], 3).unwrap()),
+        ] {
+            assert_eq!(compression.decompress(&bytes, text.len()).unwrap(), text, "{compression:?}");
+            assert!(compression.decompress(&bytes, text.len() - 1).is_err(), "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused() {
+        let mut bytes = gzip(b"hello");
+        bytes.truncate(bytes.len() - 4);
+        for compression in [Compression::Gzip, Compression::Deflate, Compression::Zstd] {
+            assert!(matches!(compression.decompress(&bytes, 1000), Err(BodyError::Damaged(_))), "{compression:?}");
+        }
+    }
+}
