@@ -221,14 +221,19 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
 /// Puts every room's routes together.
 fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &CancellationToken) -> Router {
     let alerts = parts.alerts.clone();
-    let firing = Arc::new(move || alerts.firing().len());
+    let metrics_api = metrics::api::MetricsApi {
+        metrics: parts.metrics.clone(),
+        self_metrics: own.clone(),
+        clock: parts.clock.clone(),
+        alerts_firing: Arc::new(move || alerts.firing().len()),
+    };
     let config = &parts.config;
     Router::new()
         .merge(alerts::api::routes(parts.alerts.clone(), parts.metrics.clone()))
         .merge(delivery::api::routes(parts.delivery.clone()))
         .layer(DefaultBodyLimit::max(1 << 20))
         .merge(logs::api::routes(parts.logs.clone(), parts.clock.clone(), shutdown.clone()))
-        .merge(metrics::api::routes(parts.metrics.clone(), own.clone(), parts.clock.clone(), firing))
+        .merge(metrics::api::routes(metrics_api))
         .merge(inputs::routes(inputs.clone()))
         .merge(status_api::routes(parts.clone().into_source()))
         .merge(page::routes())

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -75,6 +76,20 @@ impl Params {
     pub fn moment(&self, name: &str, now: Timestamp) -> Result<Option<Timestamp>, ApiError> {
         let read = |text| parse_moment(text, now).map_err(|error| ApiError::bad_request(format!("`{name}`: {}", error.message())));
         self.one(name).map(read).transpose()
+    }
+
+    /// Returns the range from `since` to `until`; by default from `back` before `until`, or from the beginning, to the end of time.
+    ///
+    /// # Errors
+    /// 400 when one is no time, or when the range ends before it begins.
+    pub fn range(&self, back: Option<Duration>, now: Timestamp) -> Result<(Timestamp, Timestamp), ApiError> {
+        let until = self.moment("until", now)?.unwrap_or(Timestamp::MAX);
+        let default = back.map_or(Timestamp::ZERO, |back| now.min(until).minus(back));
+        let since = self.moment("since", now)?.unwrap_or(default);
+        if since > until {
+            return Err(ApiError::bad_request(format!("the range ends ({until}) before it begins ({since})")));
+        }
+        Ok((since, until))
     }
 
     /// Returns all values of `name` as `key=value` pairs.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use watchfire_types::Timestamp;
 
 use super::ApiError;
+use crate::config::duration::HumanDuration;
 
 /// Reads a moment: RFC 3339, seconds (or milliseconds …) since 1970, or how long before `now`: `90s`, `15m`, `1h30m`, `7d`.
 ///
@@ -24,31 +25,11 @@ pub fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
     })
 }
 
-/// Reads `250ms`, `90s`, `15m`, `1h30m`, `7d`, `2w`. A number without a unit is none.
+/// Reads `250ms`, `90s`, `15m`, `1h30m`, `7d`, as in the configuration. A number without a unit is none: it is a time.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    let mut rest = text.trim().trim_end_matches("ago").trim();
-    let mut total = Duration::ZERO;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|char: char| !char.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let unit_end = rest[digits..].find(|char: char| char.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
-        let millis = match &rest[digits..unit_end] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            "w" => 7 * 86_400_000,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::from_millis(number.checked_mul(millis)?))?;
-        rest = &rest[unit_end..];
-    }
-    Some(total)
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { None } else { text.parse().ok().map(|HumanDuration(duration)| duration) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -18,7 +18,7 @@ use super::{Metrics, MetricInfo, SeriesData};
 use crate::clock::Clock;
 use crate::http::ApiError;
 use crate::http::error::ErrorBody;
-use crate::http::time_range::parse_range;
+use crate::http::Params;
 use crate::telemetry::SelfMetrics;
 
 /// A series that got nothing for so long is not exposed, as Prometheus forgets it after as long.
@@ -105,21 +105,21 @@ async fn list(State(state): State<MetricsApi>) -> Json<MetricList> {
         (status = 404, description = "No such metric; the message names the nearest", body = ErrorBody),
     )
 )]
-async fn query(State(state): State<MetricsApi>, RawQuery(raw): RawQuery) -> Result<Json<QueryAnswer>, ApiError> {
-    let asked = Asked::read(raw.as_deref(), &["name", "label", "since", "until", "limit"])?;
-    let name = asked.name.ok_or_else(|| ApiError::bad_request("`name` is missing: which metric?"))?;
-    let now = state.clock.now();
-    let (since, until) = parse_range(asked.since.as_deref(), asked.until.as_deref(), Some(DEFAULT_RANGE), now)?;
-    let limit = asked.limit.unwrap_or(DEFAULT_LIMIT);
-    let found = state.metrics.query(&name, &asked.labels, since, until, limit + 1).await?;
-    let mut series = found.ok_or_else(|| unknown(&state.metrics, &name))?;
+async fn query(State(state): State<MetricsApi>, params: Params) -> Result<Json<QueryAnswer>, ApiError> {
+    params.only(&["name", "label", "since", "until", "limit"])?;
+    let name = params.one("name").ok_or_else(|| ApiError::bad_request("`name` is missing: which metric?"))?;
+    let labels = params.pairs("label")?;
+    let (since, until) = params.range(Some(DEFAULT_RANGE), state.clock.now())?;
+    let limit = params.number("limit", DEFAULT_LIMIT, MAX_LIMIT)?;
+    let found = state.metrics.query(name, &labels, since, until, limit + 1).await?;
+    let mut series = found.ok_or_else(|| unknown(&state.metrics, name))?;
     let mut truncated = false;
     for data in &mut series {
         let excess = data.samples.len().saturating_sub(limit);
         truncated |= excess > 0;
         data.samples.drain(..excess);
     }
-    let hint = if series.is_empty() { Some(why_empty(&state.metrics, &name, &asked.labels).await?) } else { None };
+    let hint = if series.is_empty() { Some(why_empty(&state.metrics, name, &labels).await?) } else { None };
     Ok(Json(QueryAnswer { series, truncated, hint }))
 }
 
@@ -184,9 +184,8 @@ async fn expose(State(state): State<MetricsApi>) -> Response {
         (status = 400, body = ErrorBody),
     )
 )]
-async fn export(State(state): State<MetricsApi>, RawQuery(raw): RawQuery) -> Result<Response, ApiError> {
-    let asked = Asked::read(raw.as_deref(), &["since", "until"])?;
-    let (since, until) = parse_range(asked.since.as_deref(), asked.until.as_deref(), None, state.clock.now())?;
+async fn export(State(state): State<MetricsApi>, params: Params) -> Result<Response, ApiError> {
+    let (since, until) = params.only(&["since", "until"])?.range(None, state.clock.now())?;
     let body = Body::from_stream(state.metrics.export(since, until));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
@@ -195,44 +194,4 @@ async fn export(State(state): State<MetricsApi>, RawQuery(raw): RawQuery) -> Res
 #[utoipa::path(get, path = "/api/v1/health", tag = "metrics", responses((status = 200, body = Health)))]
 async fn show_health(State(state): State<MetricsApi>) -> Json<Health> {
     Json(health::health(&state.metrics, state.clock.now(), (state.alerts_firing)()))
-}
-
-/// Parameters of a request; `label` may be repeated, which `Query` cannot read.
-#[derive(Debug, Default)]
-struct Asked {
-    name: Option<String>,
-    labels: Vec<(String, String)>,
-    since: Option<String>,
-    until: Option<String>,
-    limit: Option<usize>,
-}
-
-impl Asked {
-    fn read(raw: Option<&str>, known: &[&str]) -> Result<Self, ApiError> {
-        let mut asked = Self::default();
-        for (key, value) in url::form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
-            if !known.contains(&key.as_ref()) {
-                return Err(ApiError::bad_request(format!("unknown parameter `{key}`: expected one of {}", known.join(", "))));
-            }
-            let value = value.into_owned();
-            match key.as_ref() {
-                "name" => asked.name = Some(value).filter(|name| !name.is_empty()),
-                "since" => asked.since = Some(value),
-                "until" => asked.until = Some(value),
-                "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-                    asked.limit = Some(limit.ok_or_else(|| {
-                        ApiError::bad_request(format!("`limit` is `{value}`: expected a number from 1 to {MAX_LIMIT}"))
-                    })?);
-                }
-                _ => {
-                    let (name, value) = value
-                        .split_once('=')
-                        .ok_or_else(|| ApiError::bad_request(format!("`label` is `{value}`: expected `key=value`")))?;
-                    asked.labels.push((name.to_owned(), value.to_owned()));
-                }
-            }
-        }
-        Ok(asked)
-    }
 }

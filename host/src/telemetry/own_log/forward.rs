@@ -60,12 +60,13 @@ impl Forward {
     }
 }
 
-/// Stores what comes out of `queue` until `shutdown`, then what is left.
-pub async fn forward(queue: Queue, logs: Logs, shutdown: CancellationToken) {
-    run(queue, shutdown, async |batch| logs.ingest(batch, Vec::new()).await.map(drop)).await;
+/// Stores what comes out of `queue` until `shutdown`, then what is left. Returns the queue, for the next host of this process.
+pub async fn forward(mut queue: Queue, logs: Logs, shutdown: CancellationToken) -> Queue {
+    run(&mut queue, shutdown, async |batch| logs.ingest(batch, Vec::new()).await.map(drop)).await;
+    queue
 }
 
-pub(super) async fn run(mut queue: Queue, shutdown: CancellationToken, ingest: impl AsyncFn(LogBatch) -> Result<(), IngestError>) {
+pub(super) async fn run(queue: &mut Queue, shutdown: CancellationToken, ingest: impl AsyncFn(LogBatch) -> Result<(), IngestError>) {
     let resource = resource();
     let work = async {
         loop {
