@@ -110,7 +110,7 @@ fn causes_are_left_out_when_asked() {
 
 #[tokio::test]
 async fn forwarded_records_become_batches_of_our_service() {
-    let (forward, queue) = channel(&SelfMetrics::default());
+    let (forward, mut queue) = channel(&SelfMetrics::default());
     for index in 0..700_i64 {
         forward.send(OwnRecord {
             timestamp: Timestamp::from_seconds(1),
@@ -139,7 +139,7 @@ async fn forwarded_records_become_batches_of_our_service() {
 #[tokio::test]
 async fn a_busy_store_is_asked_again_and_given_up_counted() {
     let metrics = SelfMetrics::default();
-    let (forward, queue) = channel(&metrics);
+    let (forward, mut queue) = channel(&metrics);
     forward.send(OwnRecord {
         timestamp: Timestamp::ZERO,
         severity: Severity::INFO,
