@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod builder;
+pub mod files;
 pub mod ndjson;
 pub mod otlp;
 pub mod syslog_prefix;

@@ -165,7 +165,7 @@ pub fn decode(bytes: &[u8], defaults: &Defaults<'_>, budget: usize) -> Result<(L
         } else {
             match str::from_utf8(line) {
                 Ok(text) if text.trim_start().starts_with('{') => push_json(&mut builder, text, defaults),
-                Ok(text) => push_text(&mut builder, text, defaults).map_err(Into::into),
+                Ok(text) => push_text(&mut builder, text, defaults, None).map_err(Into::into),
                 Err(_) => Err(LineRefused::Reason("the line is not UTF-8".to_owned())),
             }
         };
@@ -198,10 +198,29 @@ impl From<OverBudget> for LineRefused {
     }
 }
 
-/// Appends a line of text.
-pub(super) fn push_text(builder: &mut BatchBuilder, text: &str, defaults: &Defaults<'_>) -> Result<(), OverBudget> {
-    let line = syslog_prefix::parse(text, defaults.now, defaults.zone);
-    let resource = builder.resource(resource(defaults.service.or(line.program), line.host.or(defaults.host)));
+/// Appends a line of text. `unnamed` is the service of lines for which neither the defaults nor their prefix name one.
+pub(super) fn push_text(
+    builder: &mut BatchBuilder,
+    text: &str,
+    defaults: &Defaults<'_>,
+    unnamed: Option<&str>,
+) -> Result<(), OverBudget> {
+    push_line(builder, &syslog_prefix::parse(text, defaults.now, defaults.zone), defaults, unnamed)
+}
+
+/// Appends a line of text in which nothing is to be recognised.
+pub(super) fn push_plain(builder: &mut BatchBuilder, text: &str, defaults: &Defaults<'_>) -> Result<(), OverBudget> {
+    push_line(builder, &syslog_prefix::Line { message: text, ..Default::default() }, defaults, None)
+}
+
+fn push_line(
+    builder: &mut BatchBuilder,
+    line: &syslog_prefix::Line<'_>,
+    defaults: &Defaults<'_>,
+    unnamed: Option<&str>,
+) -> Result<(), OverBudget> {
+    let service = defaults.service.or(line.program).or(unnamed);
+    let resource = builder.resource(resource(service, line.host.or(defaults.host)));
     let head = RecordHead {
         timestamp: line.timestamp.unwrap_or(defaults.now),
         observed: defaults.now,
