@@ -1,8 +1,228 @@
 //! The alert engine: rules over metrics and logs, their states, and who is told.
+//!
+//! [`engine`] decides, [`pipeline`] decides who is told, [`store`] remembers, [`runtime`] looks at the right moments, [`api`] speaks HTTP.
 
 pub mod annotations;
+pub mod api;
 pub mod duration;
 pub mod engine;
 pub mod identity;
+pub mod pipeline;
+pub mod query;
+pub mod runtime;
+pub mod store;
 pub mod types;
+pub mod view;
 pub mod windows;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+use tracing::warn;
+use watchfire_types::{Timestamp, metric};
+
+use crate::clock::Clock;
+use crate::config::Alerting;
+use crate::delivery::outbox::Outbox;
+use crate::metrics::{Metrics, SeriesData};
+use crate::store::{Database, StoreError};
+use crate::telemetry::{Counter, Gauge, SelfMetrics};
+use engine::{Evaluation, Failure, Known, SampleSource};
+use pipeline::{Target, Timing};
+use store::Policy;
+use types::{AlertState, Rule};
+use windows::MatcherFactory;
+
+/// What the engine needs of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `alerting`.
+    pub alerting: Alerting,
+    /// `performance.collection_interval`: a sample older than two of them is no data.
+    pub collection_interval: Duration,
+    /// What links in notifications begin with.
+    pub external_url: String,
+}
+
+impl Settings {
+    fn policy(&self, rules: &[Rule]) -> Policy {
+        let alerting = &self.alerting;
+        let target = |receiver: &crate::delivery::types::Receiver| Target {
+            name: receiver.name.clone(),
+            send_resolved: receiver.send_resolved,
+        };
+        Policy {
+            targets: alerting.receivers.iter().map(target).collect(),
+            timing: Timing {
+                group_wait: alerting.group_wait,
+                group_interval: alerting.group_interval,
+                repeat_interval: alerting.repeat_interval,
+            },
+            cooldown: alerting.cooldown,
+            rules: rules.iter().map(|rule| (rule.name.clone(), (rule.cooldown, rule.receiver.clone()))).collect::<HashMap<_, _>>(),
+            delivery_timeout: alerting.delivery_timeout,
+            external_url: self.external_url.clone(),
+            max_alerts: alerting.max_alerts,
+        }
+    }
+}
+
+/// The alert engine's handle. Cheap to clone.
+#[derive(Clone)]
+pub struct Alerts(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    outbox: Outbox,
+    settings: Settings,
+    clock: Clock,
+    meters: Meters,
+    factory: MatcherFactory,
+    rules: watch::Sender<Arc<Vec<Rule>>>,
+    live: RwLock<Live>,
+}
+
+/// What the last evaluation found, for whoever asks.
+#[derive(Clone, Debug, Default)]
+struct Live {
+    alerts: Known,
+    failures: Vec<Failure>,
+    evaluated_at: Option<Timestamp>,
+}
+
+impl Alerts {
+    /// Opens the engine on `database`, which has the tables of [`store::MIGRATIONS`] and is shared with `outbox`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn open(
+        database: Database,
+        outbox: Outbox,
+        settings: Settings,
+        clock: Clock,
+        self_metrics: &SelfMetrics,
+        factory: MatcherFactory,
+    ) -> Result<Self, StoreError> {
+        let now = clock.now();
+        let (stored, known) = database.read(move |connection| Ok((store::rules(connection)?, store::load(connection, now)?))).await?;
+        let mut rules = settings.alerting.rules.clone();
+        for (name, body) in stored {
+            match view::rule_from_json(&body) {
+                Ok(rule) if rules.iter().any(|known| known.name == rule.name) => {
+                    warn!(rule = name, "rule `{name}` made through the API is not used: the configuration has one of the same name");
+                }
+                Ok(rule) => rules.push(rule),
+                Err(problem) => warn!(rule = name, problem, "rule `{name}` made through the API cannot be read"),
+            }
+        }
+        let live = Live { alerts: known, ..Live::default() };
+        Ok(Self(Arc::new(Inner {
+            database,
+            outbox,
+            settings,
+            clock,
+            meters: Meters::new(self_metrics),
+            factory,
+            rules: watch::Sender::new(Arc::new(rules)),
+            live: RwLock::new(live),
+        })))
+    }
+
+    /// Returns all rules: starter, file, API.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Vec<Rule>> {
+        Arc::clone(&self.0.rules.borrow())
+    }
+
+    /// Returns name, level and time of each firing alert, for the health summary.
+    #[must_use]
+    pub fn firing(&self) -> Vec<Firing> {
+        let rules = self.rules();
+        let live = self.0.live.read();
+        let firing = live.alerts.values().filter_map(|alert| match alert.state {
+            AlertState::Firing { since, .. } => {
+                let level = rules.iter().find(|rule| rule.name == alert.rule).map(|rule| rule.level).unwrap_or_default();
+                Some(Firing { rule: alert.rule.clone(), level, since })
+            }
+            _ => None,
+        });
+        firing.collect()
+    }
+
+    /// Returns what is wrong with rules, as of the last evaluation.
+    #[must_use]
+    pub fn failures(&self) -> Vec<Failure> {
+        self.0.live.read().failures.clone()
+    }
+
+    /// Returns when rules were last evaluated.
+    #[must_use]
+    pub fn evaluated_at(&self) -> Option<Timestamp> {
+        self.0.live.read().evaluated_at
+    }
+
+    fn publish(&self, alerts: Known, failures: Vec<Failure>, now: Timestamp) {
+        *self.0.live.write() = Live { alerts, failures, evaluated_at: Some(now) };
+    }
+}
+
+/// A firing alert in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firing {
+    /// Name of its rule.
+    pub rule: String,
+    /// How serious it is.
+    pub level: types::Level,
+    /// Since when it fires.
+    pub since: Timestamp,
+}
+
+/// The engine's own series.
+struct Meters {
+    evaluations: Counter,
+    duration: Gauge,
+    pending: Gauge,
+    firing: Gauge,
+    failing: Gauge,
+    dropped: Counter,
+}
+
+impl Meters {
+    fn new(metrics: &SelfMetrics) -> Self {
+        Self {
+            evaluations: metrics.counter("watchfire_rule_evaluations_total", &[]),
+            duration: metrics.gauge("watchfire_rule_evaluation_duration_seconds", &[]),
+            pending: metrics.gauge("watchfire_alerts", &[("state", "pending")]),
+            firing: metrics.gauge("watchfire_alerts", &[("state", "firing")]),
+            failing: metrics.gauge("watchfire_rules_failing", &[]),
+            dropped: metrics.counter("watchfire_rule_records_dropped_total", &[("reason", "too_many_groups")]),
+        }
+    }
+
+    fn evaluated(&self, evaluation: &Evaluation, dropped: u64, took: Duration) {
+        let firing = evaluation.alerts.values().filter(|alert| matches!(alert.state, AlertState::Firing { .. })).count();
+        self.evaluations.inc();
+        self.duration.set(took.as_secs_f64());
+        self.firing.set(firing as f64);
+        self.pending.set((evaluation.alerts.len() - firing) as f64);
+        self.failing.set(evaluation.failures.len() as f64);
+        self.dropped.add(dropped);
+    }
+}
+
+impl SampleSource for Metrics {
+    fn recent(&self, name: &str, labels: &[(String, String)], since: Timestamp) -> Vec<SeriesData> {
+        Self::recent(self, name, labels, since)
+    }
+
+    fn nearest_name(&self, name: &str) -> Option<String> {
+        let wanted = metric::normalized_name(name);
+        let distance = |known: &String| strsim::damerau_levenshtein(&metric::normalized_name(known), &wanted);
+        let nearest = self.names().into_iter().min_by_key(distance)?;
+        // A name that shares less than half of its letters helps nobody.
+        (distance(&nearest) * 2 <= wanted.chars().count()).then_some(nearest)
+    }
+}

@@ -1,0 +1,344 @@
+//! Runs the engine: when to look, and what to do with what it found.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+use watchfire_types::{LogBatch, Timestamp};
+
+use super::engine::{Evaluation, Known, Options, SampleSource, evaluate};
+use super::store::{self, Policy, Step};
+use super::types::{AlertState, Rule};
+use super::windows::Windows;
+use super::{Alerts, annotations};
+use crate::store::StoreError;
+use crate::store::crash::crash_point;
+
+/// Least real time between two evaluations, however fast data arrive.
+const COALESCE: Duration = Duration::from_millis(100);
+/// How long to wait after the store refused.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often old rows are dropped.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+/// Records read from the log at a time, and how many times before rules are evaluated in between.
+const READ_RECORDS: usize = 4_096;
+const READ_BATCHES: usize = 16;
+
+/// Where log rules get their records. Its calls may block on disk.
+pub trait LogSource: Send + Sync {
+    /// Returns a position such that every record that arrived at `time` or later comes after it.
+    ///
+    /// # Errors
+    /// The store's.
+    fn cursor_at_arrival(&self, time: Timestamp) -> Result<u64, StoreError>;
+    /// Returns at most about `limit` records after `cursor`, in order.
+    ///
+    /// # Errors
+    /// The store's.
+    fn read_after(&self, cursor: u64, limit: usize) -> Result<LogBatch, StoreError>;
+    /// Returns a receiver of the last stored position.
+    fn committed(&self) -> watch::Receiver<u64>;
+}
+
+/// What a look at the data leaves to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// When time alone changes something.
+    pub next: Option<Timestamp>,
+    /// Whether there is more of the log to read at once.
+    pub backlog: bool,
+}
+
+/// The engine with its state, driven by [`Alerts::run`] or, step by step, by a test.
+pub struct Runner {
+    alerts: Alerts,
+    samples: Arc<dyn SampleSource>,
+    logs: Arc<dyn LogSource>,
+    committed: watch::Receiver<u64>,
+    rules: Arc<Vec<Rule>>,
+    policy: Arc<Policy>,
+    known: Known,
+    windows: Windows,
+    /// Where the log is read next; `None` before the first read and after a change of rules.
+    cursor: Option<u64>,
+    /// What had been stored when reading began: when it is reached, the windows are complete.
+    complete_at: u64,
+    started: Timestamp,
+    next_flush: Option<Timestamp>,
+    flush_read_at: Timestamp,
+    pruned_at: Option<Timestamp>,
+    last_now: Timestamp,
+    log_error: Option<String>,
+}
+
+impl Runner {
+    /// Loads what was stored.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn new(
+        alerts: Alerts,
+        samples: Arc<dyn SampleSource>,
+        logs: Arc<dyn LogSource>,
+    ) -> Result<Self, StoreError> {
+        let now = alerts.0.clock.now();
+        let rules = alerts.rules();
+        let policy = Arc::new(alerts.0.settings.policy(&rules));
+        let committed = logs.committed();
+        let windows = Windows::new(&rules, &alerts.0.factory);
+        let copy = Arc::clone(&policy);
+        let (known, next_flush) = alerts
+            .0
+            .database
+            .write(move |transaction| {
+                store::reconcile(transaction, &copy, now)?;
+                Ok((store::load(transaction, now)?, store::next_flush(transaction)?))
+            })
+            .await?;
+        Ok(Self {
+            alerts,
+            samples,
+            logs,
+            committed,
+            rules,
+            policy,
+            known,
+            windows,
+            cursor: None,
+            complete_at: 0,
+            started: now,
+            next_flush,
+            flush_read_at: now,
+            pruned_at: None,
+            last_now: now,
+            log_error: None,
+        })
+    }
+
+    /// Reads what is new, evaluates all rules, stores what changed, flushes the groups that are due.
+    ///
+    /// # Errors
+    /// The database's: then nothing has changed, and the next tick tries again.
+    pub async fn tick(&mut self) -> Result<Tick, StoreError> {
+        self.take_rules();
+        let backlog = self.read_logs().await;
+        let now = self.alerts.0.clock.now();
+        self.housekeeping(now).await?;
+        self.windows.advance(now);
+        let started = Instant::now();
+        let options = Options { stale_after: 2 * self.alerts.0.settings.collection_interval, started: self.started };
+        let evaluation = evaluate(&self.rules, &*self.samples, &self.windows, &self.known, options, now);
+        self.alerts.0.meters.evaluated(&evaluation, self.windows.take_dropped(), started.elapsed());
+        let next_deadline = evaluation.next_deadline;
+        self.store(evaluation, now).await?;
+        Ok(Tick { next: [next_deadline, self.next_flush].into_iter().flatten().min(), backlog })
+    }
+
+    /// Takes a changed list of rules: windows are rebuilt from the log.
+    fn take_rules(&mut self) {
+        let rules = self.alerts.rules();
+        if Arc::ptr_eq(&rules, &self.rules) {
+            return;
+        }
+        self.policy = Arc::new(self.alerts.0.settings.policy(&rules));
+        self.windows = Windows::new(&rules, &self.alerts.0.factory);
+        self.cursor = None;
+        self.rules = rules;
+    }
+
+    /// Counts new records; returns whether there are more.
+    async fn read_logs(&mut self) -> bool {
+        if self.windows.is_empty() {
+            return false;
+        }
+        let stored = *self.committed.borrow_and_update();
+        match self.read_up_to(stored).await {
+            Ok(backlog) => {
+                self.log_error = None;
+                backlog
+            }
+            Err(failed) => {
+                let text = failed.to_string();
+                if self.log_error.as_ref() != Some(&text) {
+                    warn!("error.message" = %text, "log rules wait: the log cannot be read");
+                    self.log_error = Some(text);
+                }
+                false
+            }
+        }
+    }
+
+    async fn read_up_to(&mut self, stored: u64) -> Result<bool, StoreError> {
+        let mut cursor = match self.cursor {
+            Some(cursor) => cursor,
+            None => {
+                let since = self.alerts.0.clock.now().minus(self.windows.longest());
+                let logs = Arc::clone(&self.logs);
+                self.complete_at = stored;
+                blocking(move || logs.cursor_at_arrival(since)).await?
+            }
+        };
+        let mut batches = 0;
+        while cursor < stored && batches < READ_BATCHES {
+            let logs = Arc::clone(&self.logs);
+            let batch = blocking(move || logs.read_after(cursor, READ_RECORDS)).await?;
+            let Some(last) = batch.seq.last() else { break };
+            self.windows.observe(&batch, self.alerts.0.clock.now());
+            cursor = *last;
+            batches += 1;
+            self.cursor = Some(cursor);
+        }
+        self.cursor = Some(cursor);
+        // Stopping short for want of records means that retention took them.
+        let backlog = cursor < stored && batches == READ_BATCHES;
+        self.windows.ready |= cursor >= self.complete_at || !backlog;
+        Ok(backlog)
+    }
+
+    async fn housekeeping(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        if now < self.last_now {
+            let policy = Arc::clone(&self.policy);
+            self.alerts.0.database.write(move |transaction| store::clamp(transaction, &policy, now)).await?;
+            self.flush_read_at = Timestamp::ZERO;
+            self.started = self.started.min(now);
+            self.pruned_at = self.pruned_at.map(|at| at.min(now));
+        }
+        self.last_now = now;
+        if self.pruned_at.is_none_or(|at| now.since(at) >= PRUNE_INTERVAL) {
+            let policy = Arc::clone(&self.policy);
+            self.alerts.0.database.write(move |transaction| store::prune(transaction, &policy, now)).await?;
+            self.pruned_at = Some(now);
+        }
+        // A dead letter moves the deadline of its group.
+        if now.since(self.flush_read_at) >= self.alerts.0.settings.alerting.evaluation_interval {
+            self.next_flush = self.alerts.0.database.read(store::next_flush).await?;
+            self.flush_read_at = now;
+        }
+        Ok(())
+    }
+
+    async fn store(&mut self, evaluation: Evaluation, now: Timestamp) -> Result<(), StoreError> {
+        let due = self.next_flush.is_some_and(|flush| flush <= now);
+        if !evaluation.transitions.is_empty() || !evaluation.touched.is_empty() || due {
+            let refreshed = if due { self.refreshed(&evaluation.alerts) } else { Vec::new() };
+            let changed = !evaluation.transitions.is_empty();
+            let step = Step { transitions: evaluation.transitions.clone(), touched: evaluation.touched, refreshed };
+            let (policy, leases) = (Arc::clone(&self.policy), self.alerts.0.outbox.leases().clone());
+            let applied = self
+                .alerts
+                .0
+                .database
+                .write(move |transaction| store::apply(transaction, &leases, &policy, &step, now))
+                .await?;
+            if changed {
+                crash_point("alerts.after_transition_commit");
+            }
+            if applied.queued > 0 {
+                crash_point("alerts.after_flush_commit");
+                self.alerts.0.outbox.notify();
+            }
+            self.next_flush = applied.next_flush;
+            self.flush_read_at = now;
+            for transition in &evaluation.transitions {
+                let (rule, state, reason) = (&transition.rule, transition.to.name(), &transition.reason);
+                match (transition.from, transition.to) {
+                    (_, AlertState::Firing { .. }) => info!(rule, state, reason, "alert `{rule}` fires"),
+                    (AlertState::Firing { .. }, _) => info!(rule, state, reason, "alert `{rule}` has resolved"),
+                    _ => debug!(rule, state, reason, "alert `{rule}` is {state}"),
+                }
+            }
+        }
+        self.known.clone_from(&evaluation.alerts);
+        self.alerts.publish(evaluation.alerts, evaluation.failures, now);
+        Ok(())
+    }
+
+    /// Returns present values and annotations of all firing alerts.
+    fn refreshed(&self, alerts: &Known) -> Vec<(String, Option<f64>, std::collections::BTreeMap<String, String>)> {
+        let firing = alerts.values().filter(|alert| matches!(alert.state, AlertState::Firing { .. }));
+        firing
+            .filter_map(|alert| {
+                let rule = self.rules.iter().find(|rule| rule.name == alert.rule)?;
+                let annotations = annotations::render(rule, &alert.labels, alert.value);
+                Some((alert.fingerprint.clone(), alert.value, annotations))
+            })
+            .collect()
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)?
+}
+
+/// Waits for a change; for ever if there can be none.
+async fn changed<T>(receiver: &mut watch::Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+impl Alerts {
+    /// Evaluates rules until `shutdown`: when data arrive (at most every 100 ms), at the next deadline, and at least every
+    /// `evaluation_interval`.
+    ///
+    /// # Errors
+    /// If what was stored cannot be read at the start. Later failures are logged and tried again.
+    pub async fn run(
+        &self,
+        samples: Arc<dyn SampleSource>,
+        logs: Arc<dyn LogSource>,
+        mut metrics_changed: watch::Receiver<u64>,
+        shutdown: CancellationToken,
+    ) -> Result<(), StoreError> {
+        let mut committed = logs.committed();
+        let mut rules_changed = self.0.rules.subscribe();
+        let mut runner = Runner::new(self.clone(), samples, logs).await?;
+        let clock = self.0.clock.clone();
+        let mut failing = false;
+        loop {
+            let began = Instant::now();
+            // Whatever arrives from here on wakes the next round.
+            rules_changed.borrow_and_update();
+            metrics_changed.borrow_and_update();
+            committed.borrow_and_update();
+            let tick = match runner.tick().await {
+                Ok(tick) => {
+                    failing = false;
+                    tick
+                }
+                Err(StoreError::Closed) => return Ok(()),
+                Err(failed) => {
+                    if !failing {
+                        error!("error.message" = %failed, "alerts cannot be stored; trying again every second");
+                        failing = true;
+                    }
+                    tokio::select! {
+                        () = shutdown.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(RETRY) => continue,
+                    }
+                }
+            };
+            if shutdown.is_cancelled() {
+                return Ok(());
+            }
+            if tick.backlog {
+                continue;
+            }
+            let latest = clock.now().plus(self.0.settings.alerting.evaluation_interval);
+            let deadline = tick.next.map_or(latest, |next| next.min(latest));
+            let has_log_rules = !runner.windows.is_empty();
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = clock.sleep_until(deadline) => {}
+                () = changed(&mut metrics_changed) => {}
+                () = changed(&mut committed), if has_log_rules => {}
+                () = changed(&mut rules_changed) => {}
+            }
+            // Real time, not the clock's: this spares the processor and means nothing.
+            tokio::time::sleep_until(began + COALESCE).await;
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! The outbox: notifications from the moment they are decided until a receipt or a dead letter.
+//!
+//! All functions on a connection run inside a transaction of their caller, on the one writer thread of `state.db`. That makes them
+//! take turns: while a notification is being replaced nobody takes it to send it, and the other way round.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+use tokio::sync::watch;
+use watchfire_types::Timestamp;
+
+use super::notification::{Notification, Status};
+use crate::store::crash::crash_point;
+use crate::store::{Database, StoreError};
+
+/// Most time that a stored deadline of an attempt may lie ahead: what a clock that stepped back leaves is cut to this.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// The rows that are being sent at this moment. In memory: a restart frees them.
+#[derive(Clone, Debug, Default)]
+pub struct Leases(Arc<Mutex<HashSet<String>>>);
+
+impl Leases {
+    /// Returns whether row `id` is being sent.
+    #[must_use]
+    pub fn holds(&self, id: &str) -> bool {
+        self.0.lock().contains(id)
+    }
+
+    /// Frees row `id`.
+    pub fn free(&self, id: &str) {
+        self.0.lock().remove(id);
+    }
+
+    fn take(&self, id: &str) -> bool {
+        self.0.lock().insert(id.to_owned())
+    }
+}
+
+/// A row taken to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leased {
+    /// What to send.
+    pub notification: Notification,
+    /// Failed attempts so far.
+    pub attempts: u32,
+    /// When trying ends.
+    pub expires_at: Timestamp,
+}
+
+/// What a worker finds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Send this.
+    Leased(Box<Leased>),
+    /// Nothing is due before this moment.
+    Later(Timestamp),
+    /// Nothing is queued.
+    Empty,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It arrived.
+    Delivered {
+        /// What the other side answered.
+        receipt: String,
+    },
+    /// It is tried again.
+    Retry {
+        /// When.
+        at: Timestamp,
+        /// What went wrong.
+        error: String,
+        /// Whether the other side refused our credentials.
+        credentials: bool,
+    },
+    /// It is given up.
+    Dead {
+        /// Why.
+        error: String,
+    },
+}
+
+fn nanos(time: Timestamp) -> i64 {
+    time.as_nanos().min(i64::MAX as u64) as i64
+}
+
+fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+    Ok(Timestamp::from_nanos(row.get::<_, i64>(column)?.max(0) as u64))
+}
+
+fn to_json(notification: &Notification) -> rusqlite::Result<String> {
+    serde_json::to_string(notification).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+fn from_json(text: &str) -> rusqlite::Result<Notification> {
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+}
+
+/// Returns a new idempotency key: a UUID of version 7.
+#[must_use]
+pub fn new_id(now: Timestamp) -> String {
+    let seconds = now.as_nanos() / 1_000_000_000;
+    let subsec = (now.as_nanos() % 1_000_000_000) as u32;
+    uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, subsec)).to_string()
+}
+
+/// Queues `notification`. Older undelivered ones of its group are replaced by it, unless they are being sent just now.
+pub fn enqueue(
+    connection: &Connection,
+    leases: &Leases,
+    mut notification: Notification,
+    expires_at: Timestamp,
+) -> rusqlite::Result<()> {
+    let mut next_attempt_at = notification.created_at;
+    let mut attempts = 0_u32;
+    for row in queued_of_group(connection, &notification.group_key)? {
+        if leases.holds(&row.id) {
+            continue;
+        }
+        // Whoever does not answer is not asked sooner because there is more to say.
+        next_attempt_at = next_attempt_at.max(row.next_attempt_at);
+        attempts = attempts.max(row.attempts);
+        supersede(connection, &row.id, &notification)?;
+        notification.absorb(row.notification);
+    }
+    notification.limit();
+    connection
+        .prepare_cached(
+            "INSERT INTO outbox (id, receiver, group_key, generation, payload, state, attempts, next_attempt_at, created_at,
+                                 first_queued_at, expires_at)
+             VALUES (:id, :receiver, :group_key, :generation, :payload, 'queued', :attempts, :next_attempt_at, :created_at,
+                     :first_queued_at, :expires_at)",
+        )?
+        .execute(named_params! {
+            ":id": notification.id,
+            ":receiver": notification.receiver,
+            ":group_key": notification.group_key,
+            ":generation": notification.generation as i64,
+            ":payload": to_json(&notification)?,
+            ":attempts": attempts,
+            ":next_attempt_at": nanos(next_attempt_at),
+            ":created_at": nanos(notification.created_at),
+            ":first_queued_at": nanos(notification.first_queued_at),
+            ":expires_at": nanos(expires_at),
+        })?;
+    link_alerts(connection, &notification)
+}
+
+struct Queued {
+    id: String,
+    notification: Notification,
+    attempts: u32,
+    next_attempt_at: Timestamp,
+}
+
+/// Returns the undelivered notifications of a group, oldest first.
+fn queued_of_group(connection: &Connection, group_key: &str) -> rusqlite::Result<Vec<Queued>> {
+    connection
+        .prepare_cached(
+            "SELECT id, payload, attempts, next_attempt_at FROM outbox WHERE group_key = ?1 AND state = 'queued' ORDER BY position",
+        )?
+        .query_map([group_key], |row| {
+            Ok(Queued {
+                id: row.get("id")?,
+                notification: from_json(row.get_ref("payload")?.as_str()?)?,
+                attempts: row.get("attempts")?,
+                next_attempt_at: time(row, "next_attempt_at")?,
+            })
+        })?
+        .collect()
+}
+
+fn supersede(connection: &Connection, id: &str, by: &Notification) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE outbox SET state = 'superseded', settled_at = ?2, last_error = ?3 WHERE id = ?1")?
+        .execute(params![id, nanos(by.created_at), format!("replaced by {}", by.id)])?;
+    Ok(())
+}
+
+fn link_alerts(connection: &Connection, notification: &Notification) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO outbox_alerts VALUES (?1, ?2)")?;
+    for alert in &notification.alerts {
+        insert.execute([&alert.fingerprint, &notification.id])?;
+    }
+    Ok(())
+}
+
+/// Takes the oldest row of `receiver` that is due and has no older one of its group before it.
+pub fn lease(connection: &Connection, leases: &Leases, receiver: &str, now: Timestamp) -> rusqlite::Result<Next> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, payload, attempts, next_attempt_at, expires_at FROM outbox AS row
+         WHERE receiver = ?1 AND state = 'queued' AND NOT EXISTS (
+             SELECT 1 FROM outbox WHERE group_key = row.group_key AND state = 'queued' AND position < row.position)
+         ORDER BY position",
+    )?;
+    let mut rows = statement.query([receiver])?;
+    let mut later: Option<Timestamp> = None;
+    while let Some(row) = rows.next()? {
+        let id: String = row.get("id")?;
+        if leases.holds(&id) {
+            continue;
+        }
+        let due = time(row, "next_attempt_at")?;
+        if due > now {
+            later = Some(later.map_or(due, |earlier| earlier.min(due)));
+            continue;
+        }
+        let leased = Leased {
+            notification: from_json(row.get_ref("payload")?.as_str()?)?,
+            attempts: row.get("attempts")?,
+            expires_at: time(row, "expires_at")?,
+        };
+        leases.take(&id);
+        return Ok(Next::Leased(Box::new(leased)));
+    }
+    Ok(later.map_or(Next::Empty, Next::Later))
+}
+
+/// Stores what became of an attempt, with its receipt. The lease is freed by the caller once this is durable.
+///
+/// `repeat` is when a group whose alerts nobody got to know is looked at again.
+pub fn settle(
+    connection: &Connection,
+    notification: &Notification,
+    settled: &Settled,
+    now: Timestamp,
+    repeat: Duration,
+) -> rusqlite::Result<()> {
+    let id = &notification.id;
+    let attempt = connection.query_row("SELECT attempts FROM outbox WHERE id = ?1", [id], |row| row.get::<_, u32>(0)).optional()?;
+    let Some(attempt) = attempt.map(|attempts| attempts + 1) else { return Ok(()) };
+    let (outcome, detail) = match settled {
+        Settled::Delivered { receipt } => ("delivered", receipt),
+        Settled::Retry { error, credentials: false, .. } => ("retry", error),
+        Settled::Retry { error, credentials: true, .. } => ("credentials", error),
+        Settled::Dead { error } => ("dead", error),
+    };
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO receipts VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![id, attempt, nanos(now), outcome, detail])?;
+    match settled {
+        Settled::Delivered { .. } => {
+            connection
+                .prepare_cached(
+                    "UPDATE outbox SET state = 'delivered', attempts = ?2, settled_at = ?3, last_error = NULL WHERE id = ?1",
+                )?
+                .execute(params![id, attempt, nanos(now)])?;
+            let mut update =
+                connection.prepare_cached("UPDATE group_alerts SET delivered = 1 WHERE group_key = ?1 AND fingerprint = ?2 AND open = 1")?;
+            for alert in notification.alerts.iter().filter(|alert| alert.status == Status::Firing) {
+                update.execute([&notification.group_key, &alert.fingerprint])?;
+            }
+        }
+        Settled::Retry { at, error, .. } => {
+            connection
+                .prepare_cached("UPDATE outbox SET attempts = ?2, next_attempt_at = ?3, last_error = ?4 WHERE id = ?1")?
+                .execute(params![id, attempt, nanos(*at), error])?;
+            replace_by_newest(connection, &notification.group_key, *at, attempt)?;
+        }
+        Settled::Dead { error } => {
+            connection
+                .prepare_cached("UPDATE outbox SET state = 'dead', attempts = ?2, settled_at = ?3, last_error = ?4 WHERE id = ?1")?
+                .execute(params![id, attempt, nanos(now), error])?;
+            forget_untold(connection, notification, now, repeat)?;
+        }
+    }
+    Ok(())
+}
+
+/// Folds what could not be sent into a newer notification of the same group that was queued meanwhile.
+fn replace_by_newest(connection: &Connection, group_key: &str, at: Timestamp, attempts: u32) -> rusqlite::Result<()> {
+    let mut rows = queued_of_group(connection, group_key)?;
+    let Some(newest) = rows.pop() else { return Ok(()) };
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut notification = newest.notification;
+    for row in rows.into_iter().rev() {
+        supersede(connection, &row.id, &notification)?;
+        notification.absorb(row.notification);
+    }
+    connection
+        .prepare_cached(
+            "UPDATE outbox SET payload = ?2, first_queued_at = ?3, next_attempt_at = max(next_attempt_at, ?4), attempts = ?5 WHERE id = ?1",
+        )?
+        .execute(params![newest.id, to_json(&notification)?, nanos(notification.first_queued_at), nanos(at), attempts])?;
+    link_alerts(connection, &notification)
+}
+
+/// After a dead letter: alerts that nobody got to know count as not told, so that no resolution follows, and are told again later.
+fn forget_untold(connection: &Connection, notification: &Notification, now: Timestamp, repeat: Duration) -> rusqlite::Result<()> {
+    if !queued_of_group(connection, &notification.group_key)?.is_empty() {
+        return Ok(());
+    }
+    let mut update = connection.prepare_cached(
+        "UPDATE group_alerts SET open = 0 WHERE group_key = ?1 AND fingerprint = ?2 AND open = 1 AND delivered = 0",
+    )?;
+    for alert in notification.alerts.iter().filter(|alert| alert.status == Status::Firing) {
+        update.execute([&notification.group_key, &alert.fingerprint])?;
+    }
+    connection
+        .prepare_cached("UPDATE groups SET flush_at = min(coalesce(flush_at, ?2), ?2) WHERE key = ?1")?
+        .execute(params![notification.group_key, nanos(now.plus(repeat))])?;
+    Ok(())
+}
+
+/// Cuts deadlines that a clock which stepped back left far ahead.
+pub fn clamp(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE outbox SET next_attempt_at = ?1 WHERE state = 'queued' AND next_attempt_at > ?1",
+        [nanos(now.plus(LONGEST_WAIT))],
+    )?;
+    Ok(())
+}
+
+/// Gives up what is queued for receivers that are no longer configured; returns their names.
+pub fn bury_orphans(connection: &Connection, receivers: &[String], now: Timestamp) -> rusqlite::Result<Vec<String>> {
+    let queued: Vec<String> = connection
+        .prepare("SELECT DISTINCT receiver FROM outbox WHERE state = 'queued'")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let gone: Vec<String> = queued.into_iter().filter(|name| !receivers.contains(name)).collect();
+    for receiver in &gone {
+        connection.execute(
+            "UPDATE outbox SET state = 'dead', settled_at = ?2, last_error = 'its receiver is no longer configured'
+             WHERE receiver = ?1 AND state = 'queued'",
+            params![receiver, nanos(now)],
+        )?;
+    }
+    Ok(gone)
+}
+
+/// Counts of rows by state, and the creation of the oldest queued one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxCounts {
+    /// Waiting or being sent.
+    pub queued: u64,
+    /// Arrived.
+    pub delivered: u64,
+    /// Given up.
+    pub dead: u64,
+    /// When the oldest queued one was first queued.
+    pub oldest: Option<Timestamp>,
+}
+
+/// Returns the counts.
+pub fn counts(connection: &Connection) -> rusqlite::Result<OutboxCounts> {
+    let mut counts = OutboxCounts::default();
+    let mut statement = connection.prepare_cached("SELECT state, count(*), min(first_queued_at) FROM outbox GROUP BY state")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let count = row.get::<_, i64>(1)? as u64;
+        match row.get_ref(0)?.as_str()? {
+            "queued" => {
+                counts.queued = count;
+                counts.oldest = Some(Timestamp::from_nanos(row.get::<_, i64>(2)? as u64));
+            }
+            "delivered" => counts.delivered = count,
+            "dead" => counts.dead = count,
+            _ => {}
+        }
+    }
+    Ok(counts)
+}
+
+/// Drops settled rows that are older than `before` or beyond the newest `keep`, with their receipts.
+pub fn prune(connection: &Connection, before: Timestamp, keep: u64) -> rusqlite::Result<()> {
+    connection.execute(
+        "DELETE FROM outbox WHERE state <> 'queued' AND (settled_at < ?1 OR position <= (
+             SELECT position FROM outbox WHERE state <> 'queued' ORDER BY position DESC LIMIT 1 OFFSET ?2))",
+        params![nanos(before), keep as i64],
+    )?;
+    connection.execute("DELETE FROM receipts WHERE outbox_id NOT IN (SELECT id FROM outbox)", [])?;
+    connection.execute("DELETE FROM outbox_alerts WHERE outbox_id NOT IN (SELECT id FROM outbox)", [])?;
+    Ok(())
+}
+
+/// The outbox as alerts and delivery share it. Cheap to clone.
+#[derive(Clone)]
+pub struct Outbox {
+    database: Database,
+    leases: Leases,
+    changed: Arc<watch::Sender<u64>>,
+}
+
+impl Outbox {
+    /// Returns the outbox in `database`, which has the tables of [`crate::alerts::store::MIGRATIONS`].
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self { database, leases: Leases::default(), changed: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// Returns the rows being sent.
+    #[must_use]
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// Returns a receiver that changes when rows were queued.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Tells the workers that rows were queued.
+    pub fn notify(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Takes what is to be sent next to `receiver`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn lease(&self, receiver: &str, now: Timestamp) -> Result<Next, StoreError> {
+        let (leases, receiver) = (self.leases.clone(), receiver.to_owned());
+        let next = self.database.write(move |transaction| lease(transaction, &leases, &receiver, now)).await?;
+        crash_point("delivery.after_lease");
+        Ok(next)
+    }
+
+    /// Stores what became of an attempt and frees the row.
+    ///
+    /// # Errors
+    /// The database's; the row then stays leased, so that it is not sent again before somebody frees it.
+    pub async fn settle(
+        &self,
+        notification: &Notification,
+        settled: Settled,
+        now: Timestamp,
+        repeat: Duration,
+    ) -> Result<(), StoreError> {
+        let copy = notification.clone();
+        self.database
+            .write(move |transaction| {
+                settle(transaction, &copy, &settled, now, repeat)?;
+                crash_point("delivery.before_receipt_commit");
+                Ok(())
+            })
+            .await?;
+        crash_point("delivery.after_receipt_commit");
+        self.leases.free(&notification.id);
+        Ok(())
+    }
+
+    /// Returns the counts.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn counts(&self) -> Result<OutboxCounts, StoreError> {
+        self.database.read(counts).await
+    }
+
+    /// Cuts far deadlines and gives up what is queued for receivers other than `receivers`; returns the names of those.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tidy(&self, receivers: Vec<String>, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        self.database
+            .write(move |transaction| {
+                clamp(transaction, now)?;
+                bury_orphans(transaction, &receivers, now)
+            })
+            .await
+    }
+}
