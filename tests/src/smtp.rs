@@ -112,3 +112,35 @@ impl Drop for SmtpServer {
         let _ = self.child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    /// Returns what the server says to `commands`, as one text.
+    fn say(server: &SmtpServer, commands: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        stream.write_all(commands.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn mail_is_taken_only_after_starttls_where_it_is_wanted() {
+        let server = SmtpServer::start_with_tls();
+        let answer = say(&server, "EHLO me\r\nMAIL FROM:<a@example.com>\r\nQUIT\r\n");
+        assert!(answer.contains("STARTTLS") && answer.contains("530"), "{answer}");
+        assert!(server.ca_file().is_file());
+    }
+
+    #[tokio::test]
+    async fn a_plain_server_takes_mail_as_it_comes() {
+        let server = SmtpServer::start_plain();
+        let mail = "EHLO me\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: hello\r\n\r\nbody\r\n.\r\nQUIT\r\n";
+        say(&server, mail);
+        assert_eq!(server.wait_for(1).await[0].text("subject"), "hello");
+    }
+}

@@ -131,3 +131,24 @@ async fn receive(State(shared): State<Arc<Mutex<Shared>>>, uri: Uri, headers: He
     };
     response.body(Body::empty()).expect("these statuses are valid")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Client;
+
+    #[tokio::test]
+    async fn a_script_is_played_and_everything_is_remembered() {
+        let receiver = WebhookReceiver::with_script([Reply::Status(500), Reply::RetryAfter(429, 7), Reply::Reset]);
+        let client = Client::new(receiver.url().trim_end_matches("/hook"));
+        let post = async |body: &str| {
+            let request = client.request(reqwest::Method::POST, "/hook").body(body.to_owned());
+            client.try_send(request).await.map(|answer| (answer.status, answer.header("retry-after").to_owned()))
+        };
+        assert_eq!(post("one").await, Some((500, String::new())));
+        assert_eq!(post("two").await, Some((429, "7".to_owned())));
+        assert_eq!(post("three").await, None);
+        assert_eq!(post(r#"{"status": "firing"}"#).await, Some((200, String::new())));
+        assert_eq!((receiver.deliveries().len(), receiver.accepted("firing").len()), (4, 1));
+    }
+}

@@ -1,1 +1,125 @@
-fn main() {}
+//! `watchfire-load`: measures a whole host, from outside, as its users meet it.
+//!
+//! Each mode starts a release host of its own on a fresh folder (or uses the one at `--url`), prints its figure with the
+//! configuration and the machine, and ends with the host. `all` runs every mode one after the other.
+
+mod corpus;
+mod disk;
+mod host;
+mod ingest;
+mod machine;
+mod report;
+mod rest;
+mod start;
+mod tail;
+mod wire;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::ingest::Protocol;
+use crate::report::Report;
+
+#[derive(Debug, Parser)]
+#[command(name = "watchfire-load", about = "Measures a whole watchfire host from outside")]
+struct Arguments {
+    #[command(subcommand)]
+    mode: Mode,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Which host is measured.
+#[derive(Clone, Debug, Args)]
+struct Target {
+    /// The host's binary; built in release mode if not given.
+    #[arg(long, global = true)]
+    host_binary: Option<PathBuf>,
+    /// A host that runs already, such as `http://127.0.0.1:3473`, instead of one started here. Only for `logs` and `ndjson`.
+    #[arg(long, global = true)]
+    url: Option<String>,
+    /// Folder for the host's data; it must lie on the disk that is to be measured. Default: the target directory.
+    #[arg(long, global = true)]
+    folder: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Mode {
+    /// OTLP/HTTP logs in protobuf: records per second, acknowledged durable.
+    Logs(Load),
+    /// NDJSON over HTTP: lines per second, acknowledged durable.
+    Ndjson(Load),
+    /// Lines in a followed file: lines per second, until all are searchable.
+    Tail {
+        /// Lines to write.
+        #[arg(long, default_value_t = 1_000_000)]
+        records: usize,
+    },
+    /// Memory and processor time of a host with the default configuration that nobody talks to.
+    Rest {
+        /// How long it is watched, in seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// From start to ready: on an empty folder, and again.
+    Start,
+    /// Bytes on disk per byte of logs, after merging.
+    Disk(Load),
+    /// Everything, one after the other.
+    All(Load),
+}
+
+/// What is sent.
+#[derive(Clone, Debug, Args)]
+struct Load {
+    /// Records in one request.
+    #[arg(long, default_value_t = 1000)]
+    batch: usize,
+    /// Attributes of one record, at least 0.
+    #[arg(long, default_value_t = 4)]
+    attributes: usize,
+    /// Connections that send at the same time.
+    #[arg(long, default_value_t = 8)]
+    connections: usize,
+    /// Records in all.
+    #[arg(long, default_value_t = 5_000_000)]
+    records: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let Arguments { mode, mut target } = Arguments::parse();
+    if target.url.is_none() {
+        target.host_binary = Some(host::binary(target.host_binary.take())?);
+    }
+    machine::report(&target)?.print();
+    for mode in expand(mode) {
+        run(&mode, &target)?.print();
+    }
+    Ok(())
+}
+
+fn expand(mode: Mode) -> Vec<Mode> {
+    let Mode::All(load) = mode else { return vec![mode] };
+    vec![
+        Mode::Start,
+        Mode::Rest { seconds: 60 },
+        Mode::Logs(load.clone()),
+        Mode::Ndjson(Load { records: load.records.min(2_000_000), ..load.clone() }),
+        Mode::Tail { records: load.records.min(2_000_000) },
+        Mode::Disk(load),
+    ]
+}
+
+fn run(mode: &Mode, target: &Target) -> anyhow::Result<Report> {
+    match mode {
+        Mode::Logs(load) => ingest::measure(Protocol::Otlp, load, target),
+        Mode::Ndjson(load) => ingest::measure(Protocol::Ndjson, load, target),
+        Mode::Tail { records } => tail::measure(*records, target),
+        Mode::Rest { seconds } => rest::measure(Duration::from_secs(*seconds), target),
+        Mode::Start => start::measure(target),
+        Mode::Disk(load) => disk::measure(load, target),
+        Mode::All(_) => unreachable!("`expand` has replaced it"),
+    }
+}
