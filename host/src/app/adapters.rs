@@ -5,23 +5,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use watchfire_types::{LogBatch, Timestamp};
 
-use crate::alerts::engine::SampleSource;
 use crate::alerts::runtime::LogSource;
 use crate::alerts::windows::{MatcherFactory, RecordMatcher};
 use crate::logs::Logs;
 use crate::logs::matcher::Matcher;
-use crate::metrics::{Metrics, SeriesData};
 use crate::store::StoreError;
-
-impl SampleSource for Metrics {
-    fn recent(&self, name: &str, labels: &[(String, String)], since: Timestamp) -> Vec<SeriesData> {
-        Self::recent(self, name, labels, since)
-    }
-
-    fn nearest_name(&self, name: &str) -> Option<String> {
-        Self::nearest_name(self, name)
-    }
-}
 
 impl LogSource for Logs {
     fn cursor_at_arrival(&self, time: Timestamp) -> Result<u64, StoreError> {

@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod janitor;
+pub mod run;
 pub mod status;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use crate::metrics::{self, Metrics, MetricsSettings};
 use crate::store::{DataDirectory, Database};
 use crate::telemetry::{SelfMetrics, own_log};
 use janitor::Janitor;
+pub use run::{Ready, Reload, RunOptions, run};
 use status::Parts;
 
 /// Tasks have this long to end before they are left behind.
@@ -229,7 +231,7 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
     };
     let config = &parts.config;
     Router::new()
-        .merge(alerts::api::routes(parts.alerts.clone(), parts.metrics.clone()))
+        .merge(alerts::api::routes(parts.alerts.clone()))
         .merge(delivery::api::routes(parts.delivery.clone()))
         .layer(DefaultBodyLimit::max(1 << 20))
         .merge(logs::api::routes(parts.logs.clone(), parts.clock.clone(), shutdown.clone()))

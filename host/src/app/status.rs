@@ -127,7 +127,7 @@ impl Parts {
         match failures.first() {
             None => Part::ok("alerting", format!("{rules} rules, {firing} firing")),
             Some(first) => {
-                let detail = format!("{} of {rules} rules cannot be evaluated; `{}`: {}", failures.len(), first.rule, first.reason);
+                let detail = format!("{} of {rules} rules cannot be evaluated; `{}`: {}", failures.len(), first.rule, first.problem);
                 Part::new("alerting", PartState::Degraded, detail, "`watchfire rules` shows each with its reason")
             }
         }

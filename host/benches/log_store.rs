@@ -1,0 +1,101 @@
+//! Speed of the log store's parts: encode and decode a block, match words, commit and search.
+//!
+//! `cargo bench -p watchfire --bench log_store`
+
+use std::time::Duration;
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use watchfire::clock::Clock;
+use watchfire::logs::block::{self, Columns};
+use watchfire::logs::matcher::Matcher;
+use watchfire::logs::tokens::TokenFilter;
+use watchfire::logs::{LogFilter, Logs};
+use watchfire::telemetry::SelfMetrics;
+use watchfire_types::attributes::keys;
+use watchfire_types::log::RecordHead;
+use watchfire_types::{LogBatch, Severity, ValueRef};
+
+fn main() {
+    divan::main();
+}
+
+/// Records of about 120 bytes with four attributes.
+fn records(count: usize) -> LogBatch {
+    let now = Clock::system().now();
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut batch = LogBatch::default();
+    let resource = batch.resource(vec![(keys::SERVICE_NAME.into(), "shop-api".into())]);
+    for index in 0..count {
+        let timestamp = now.plus(Duration::from_micros(index as u64));
+        let severity = if random.u8(..) < 20 { Severity::ERROR } else { Severity::INFO };
+        let head = RecordHead { timestamp, observed: now, severity, severity_text: severity.name(), resource, ..RecordHead::default() };
+        let body = format!(
+            "request {:08x} from 10.{}.{}.{} GET /api/products/{} finished with status 200 in {}.{} ms, cache miss",
+            random.u32(..),
+            random.u8(..),
+            random.u8(..),
+            random.u8(..),
+            random.u32(..100_000),
+            random.u32(..500),
+            random.u32(..100)
+        );
+        batch.push(&head, ValueRef::Text(&body));
+        batch.attribute("http.request.method", ValueRef::Text("GET"));
+        batch.attribute("http.response.status_code", ValueRef::Int(200));
+        batch.attribute("user.id", ValueRef::Int(random.i64(..1_000_000)));
+        batch.attribute("cache.hit", ValueRef::Bool(false));
+    }
+    batch
+}
+
+#[divan::bench(args = [1_000, 50_000])]
+fn encode_block(bencher: Bencher<'_, '_>, rows: usize) {
+    let batch = records(rows);
+    bencher.counter(ItemsCount::new(rows)).bench(|| block::encode(black_box(&batch), 1));
+}
+
+#[divan::bench(args = [1_000, 50_000])]
+fn decode_block(bencher: Bencher<'_, '_>, rows: usize) {
+    let block = block::encode(&records(rows), 3);
+    bencher.counter(ItemsCount::new(rows)).bench(|| block::decode(black_box(&block), 1, Columns::ALL));
+}
+
+#[divan::bench]
+fn build_token_filter(bencher: Bencher<'_, '_>) {
+    let batch = records(50_000);
+    bencher.counter(ItemsCount::new(50_000_usize)).bench(|| TokenFilter::build(black_box(&batch)));
+}
+
+#[divan::bench(args = ["absent", "\"cache miss\"", "products timeout"])]
+fn match_words(bencher: Bencher<'_, '_>, text: &str) {
+    let batch = records(50_000);
+    let matcher = Matcher::new(&LogFilter { text: text.to_owned(), ..LogFilter::default() });
+    bencher.counter(ItemsCount::new(50_000_usize)).bench(|| matcher.matching_rows(black_box(&batch)));
+}
+
+/// Batches of 1,000 handed in eight at a time; each is acknowledged when it is on disk.
+#[divan::bench(sample_count = 20)]
+fn store_durably(bencher: Bencher<'_, '_>) {
+    let folder = std::env::temp_dir().join(format!("watchfire-bench-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("logs")).expect("the temporary folder can be written");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    let logs = Logs::open(&folder, Duration::from_secs(86_400), &Clock::system(), &SelfMetrics::default()).expect("the store opens");
+    let batch = records(1_000);
+    bencher.counter(ItemsCount::new(64_000_usize)).bench(|| {
+        runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for _ in 0..8 {
+                let (logs, batch) = (logs.clone(), batch.clone());
+                tasks.spawn(async move {
+                    for _ in 0..8 {
+                        logs.ingest(batch.clone(), Vec::new()).await.expect("the batch is stored");
+                    }
+                });
+            }
+            tasks.join_all().await
+        })
+    });
+    logs.close();
+    let _ = std::fs::remove_dir_all(folder);
+}
