@@ -256,20 +256,19 @@ impl Points {
         let scale = point.scale.min(MAX_SCALE);
         // Bucket `index` holds values from base^index, exclusive, to base^(index + 1), inclusive; below zero it is a mirror.
         let power = |index: i64| (index as f64 * f64::from(-scale).exp2()).exp2();
-        let mut total = 0_u64;
-        for (index, count) in negative.iter().rev() {
-            total = total.saturating_add(*count);
-            self.bucket(&family, -power(*index), total)?;
-        }
         // `max` also makes NaN a zero.
         let threshold = point.zero_threshold.max(0.0);
-        total = total.saturating_add(point.zero_count);
-        self.bucket(&family, threshold, total)?;
-        for (index, count) in &positive {
-            total = total.saturating_add(*count);
-            let bound = power(index + 1);
-            if bound < f64::INFINITY && bound > threshold {
+        let negative = negative.iter().rev().map(|(index, count)| (-power(*index), *count));
+        let positive = positive.iter().map(|(index, count)| (power(index + 1), *count));
+        let mut total = 0_u64;
+        let mut last = f64::NEG_INFINITY;
+        for (bound, count) in negative.chain([(threshold, point.zero_count)]).chain(positive) {
+            total = total.saturating_add(count);
+            // At the ends of what a float can say bounds meet; their counts then show under the next one.
+            let is_zero = bound == threshold;
+            if bound > last && bound < f64::INFINITY && (is_zero || !(0.0..=threshold).contains(&bound)) {
                 self.bucket(&family, bound, total)?;
+                last = bound;
             }
         }
         self.rest_of_histogram(&family, point.count, point.sum)

@@ -54,6 +54,14 @@ pub fn columns(request: ExportLogsServiceRequest) -> LogBatch {
     batch
 }
 
+/// Returns whether two batches are equal, `NaN` being equal to itself.
+#[must_use]
+pub fn same(left: &LogBatch, right: &LogBatch) -> bool {
+    // Only in resources are floats kept as such.
+    let without_resources = |batch: &LogBatch| LogBatch { resources: Vec::new(), ..batch.clone() };
+    format!("{:?}", left.resources) == format!("{:?}", right.resources) && without_resources(left) == without_resources(right)
+}
+
 fn attribute(pair: KeyValue) -> (String, Value) {
     (pair.key, value(pair.value))
 }

@@ -23,6 +23,10 @@ fn read<'a, T: Deserialize<'a> + Default>(bytes: &'a [u8], budget: usize) -> Res
     if bytes.is_empty() {
         return Ok(T::default());
     }
+    // Serde would take an array for the fields in their order.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(DecodeError::Json { path: ".".to_owned(), message: "expected an object".to_owned() });
+    }
     // An object costs some hundred bytes in memory and as few as three on the wire, so they are counted before they are read.
     if memchr::memchr_iter(b'{', bytes).count() > budget / 64 {
         return Err(super::OverBudget { budget }.into());

@@ -1,0 +1,6 @@
+//! OTLP from bytes to columns and points, and over HTTP.
+
+mod http;
+mod json;
+mod logs;
+mod metrics;
