@@ -14,7 +14,7 @@ use watchfire_types::Timestamp;
 
 use super::exposition::{self, Exposed};
 use super::health::{self, Health};
-use super::{Metrics, MetricInfo, SeriesData};
+use super::{MetricInfo, Metrics, SeriesData};
 use crate::clock::Clock;
 use crate::http::ApiError;
 use crate::http::error::ErrorBody;
@@ -236,3 +236,7 @@ impl Asked {
         Ok(asked)
     }
 }
+
+#[cfg(test)]
+#[path = "api_tests.rs"]
+mod tests;
