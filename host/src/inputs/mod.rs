@@ -8,6 +8,7 @@ pub mod files;
 pub mod ndjson;
 pub mod otlp;
 pub mod syslog_prefix;
+pub mod system;
 pub mod time;
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use watchfire_types::Timestamp;
 
 use super::exposition::{self, Exposed};
 use super::health::{self, Health};
-use super::{Metrics, MetricInfo, SeriesData};
+use super::{MetricInfo, Metrics, SeriesData};
 use crate::clock::Clock;
 use crate::http::ApiError;
 use crate::http::error::ErrorBody;
@@ -195,3 +195,7 @@ async fn export(State(state): State<MetricsApi>, params: Params) -> Result<Respo
 async fn show_health(State(state): State<MetricsApi>) -> Json<Health> {
     Json(health::health(&state.metrics, state.clock.now(), (state.alerts_firing)()))
 }
+
+#[cfg(test)]
+#[path = "api_tests.rs"]
+mod tests;

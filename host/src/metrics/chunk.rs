@@ -179,7 +179,10 @@ mod tests {
     }
 
     fn samples() -> impl Strategy<Value = Vec<Sample>> {
-        let time = prop_oneof![0..=Timestamp::MAX.as_nanos(), (0_u64..50).prop_map(|step| 1_795_391_047_000_000_000 + step * 30_000_000_000)];
+        let time = prop_oneof![
+            0..=Timestamp::MAX.as_nanos(),
+            (0_u64..50).prop_map(|step| 1_795_391_047_000_000_000 + step * 30_000_000_000)
+        ];
         let sample = (time, value()).prop_map(|(time, value)| Sample { timestamp: Timestamp::from_nanos(time), value });
         prop::collection::vec(sample, 0..600)
     }

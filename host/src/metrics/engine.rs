@@ -459,7 +459,9 @@ fn check(key: &SeriesKey, timestamp: Timestamp, oldest: Timestamp, newest: Times
         Some(Refusal::TooOld)
     } else if timestamp > newest {
         Some(Refusal::TooFarAhead)
-    } else if key.name.len() + key.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > Refusal::MAX_KEY_BYTES {
+    } else if key.name.len() + key.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+        > Refusal::MAX_KEY_BYTES
+    {
         Some(Refusal::KeyTooLong)
     } else {
         None

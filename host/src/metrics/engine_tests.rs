@@ -30,7 +30,7 @@ fn both_spellings_find_a_metric() {
     store(&mut engine, vec![point("system.cpu_percent", 0, 5.0, false)]);
     assert_eq!(values(&engine, "system_cpu_percent"), [5.0]);
     assert_eq!(values(&engine, "system.cpu_percent"), [5.0]);
-    assert_eq!(values(&engine, "system.cpu"), []);
+    assert!(values(&engine, "system.cpu").is_empty());
 }
 
 #[test]
@@ -48,7 +48,10 @@ fn deltas_add_up_within_and_across_batches() {
     let mut engine = Engine::new(MetricsSettings::default());
     let base = NOW.as_nanos() / 1_000_000_000;
     store(&mut engine, vec![point("a", base, 1.0, true), point("a", base + 1, 2.0, true)]);
-    store(&mut engine, vec![point("a", base + 2, 4.0, true), point("a", base + 3, f64::NAN, true), point("a", base + 4, 1.0, true)]);
+    store(
+        &mut engine,
+        vec![point("a", base + 2, 4.0, true), point("a", base + 3, f64::NAN, true), point("a", base + 4, 1.0, true)],
+    );
     let read = values(&engine, "a");
     assert_eq!(read[..3], [1.0, 3.0, 7.0]);
     assert!(read[3].is_nan());

@@ -132,8 +132,8 @@ fn escaped(text: &str, quotes: bool) -> String {
 fn help(original: &str, base: &str, unit: &str) -> String {
     let mut help = match KNOWN.iter().find(|(name, _)| *name == original) {
         Some((_, help)) => (*help).to_owned(),
-        None if metric_name(original) == base => format!("Stored as {original}."),
-        None => format!("Stored as {original} and its like."),
+        // Of a histogram or summary the base: its suffixes are the same in every spelling.
+        None => format!("Stored as {}.", original.get(..base.len()).filter(|_| !base.starts_with('_')).unwrap_or(original)),
     };
     if !unit.is_empty() && unit != "1" {
         let _ = write!(help, " Unit: {unit}.");
@@ -198,6 +198,21 @@ mod tests {
             exposed("1.odd", &[("path", "C:\\x \"y\"\nz"), ("a.b", "1"), ("a_b", "2")], Counter, "", f64::INFINITY),
             exposed("http.duration", &[], Gauge, "", 3.0),
         ]);
-        insta::assert_snapshot!(text, @r#""#);
+        insta::assert_snapshot!(text, @r#"
+        # HELP _1_odd Stored as 1.odd.
+        # TYPE _1_odd counter
+        _1_odd{a_b="1;2",path="C:\\x \"y\"\nz"} +Inf
+        # HELP http_duration Stored as http.duration. Unit: ms.
+        # TYPE http_duration histogram
+        http_duration_bucket{le="+Inf",route="/"} 1
+        http_duration_bucket{le="5",route="/a"} 2
+        http_duration_bucket{le="100",route="/a"} 6
+        http_duration_bucket{le="+Inf",route="/a"} 7
+        http_duration_sum{route="/a"} 431.5
+        http_duration_count{route="/a"} 7
+        # HELP system_cpu_percent Share of all cores in use, 0 to 100. Unit: %.
+        # TYPE system_cpu_percent gauge
+        system_cpu_percent NaN
+        "#);
     }
 }

@@ -79,9 +79,8 @@ pub fn health(metrics: &Metrics, now: Timestamp, alerts_firing: usize) -> Health
     judge(&mut reasons, "memory", &memory, 90.0, 97.0);
     judge(&mut reasons, "disk", &disks, 90.0, 97.0);
     reasons.sort_by_key(|(status, _)| std::cmp::Reverse(*status));
-    let sum = |direction: &str| {
-        network.iter().filter(|(key, _)| key.label("direction") == Some(direction)).map(|(_, value)| value).sum()
-    };
+    let sum =
+        |direction: &str| network.iter().filter(|(key, _)| key.label("direction") == Some(direction)).map(|(_, value)| value).sum();
     let worst = |values: &[(SeriesKey, f64)]| values.iter().map(|(_, value)| *value).reduce(f64::max);
     Health {
         status: reasons.first().map_or(HealthStatus::Healthy, |(status, _)| *status),
@@ -90,8 +89,7 @@ pub fn health(metrics: &Metrics, now: Timestamp, alerts_firing: usize) -> Health
         memory_percent: worst(&memory),
         disk_usage_percent: worst(&disks),
         process_count: worst(&processes),
-        network_io: (!network.is_empty())
-            .then(|| NetworkIo { receive_bytes: sum("receive"), transmit_bytes: sum("transmit") }),
+        network_io: (!network.is_empty()).then(|| NetworkIo { receive_bytes: sum("receive"), transmit_bytes: sum("transmit") }),
         alerts_firing,
         reasons: reasons.into_iter().map(|(_, reason)| reason).collect(),
     }

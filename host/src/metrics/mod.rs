@@ -65,12 +65,7 @@ impl Metrics {
     ///
     /// # Errors
     /// [`StoreError`] if the folder or the file of the present day cannot be used.
-    pub fn open(
-        directory: &Path,
-        settings: MetricsSettings,
-        clock: Clock,
-        self_metrics: SelfMetrics,
-    ) -> Result<Self, StoreError> {
+    pub fn open(directory: &Path, settings: MetricsSettings, clock: Clock, self_metrics: SelfMetrics) -> Result<Self, StoreError> {
         let folder = directory.join("metrics");
         std::fs::create_dir_all(&folder).map_err(|source| StoreError::Io { path: folder.clone(), source })?;
         let now = clock.now();
@@ -226,7 +221,8 @@ fn store_to_engine(
 ) -> rusqlite::Result<store::Damage> {
     let mut damage = store::Damage::new();
     let mut slots = FxHashMap::default();
-    let totals: FxHashMap<i64, f64> = if with_totals { store::read_totals(connection)?.into_iter().collect() } else { FxHashMap::default() };
+    let totals: FxHashMap<i64, f64> =
+        if with_totals { store::read_totals(connection)?.into_iter().collect() } else { FxHashMap::default() };
     for series in store::series_after(connection, 0, usize::MAX >> 1)? {
         let (samples, mut damaged) = store::read_chunks(connection, series.row, since, Timestamp::MAX)?;
         damage.append(&mut damaged);

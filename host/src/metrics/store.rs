@@ -163,7 +163,8 @@ pub fn names(connection: &Connection) -> rusqlite::Result<Vec<MetricInfo>> {
 
 /// Returns at most `limit` series with a number above `after`, by number.
 pub fn series_after(connection: &Connection, after: i64, limit: usize) -> rusqlite::Result<Vec<StoredSeries>> {
-    let mut query = connection.prepare_cached("SELECT id, name, labels, kind, unit FROM series WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let mut query =
+        connection.prepare_cached("SELECT id, name, labels, kind, unit FROM series WHERE id > ?1 ORDER BY id LIMIT ?2")?;
     query.query_map(params![after, limit as i64], stored_series)?.collect()
 }
 
@@ -174,7 +175,12 @@ pub fn series_named(connection: &Connection, name: &str) -> rusqlite::Result<Vec
 }
 
 /// Returns the samples of one series from `since` to `until`, both included, in order of writing; damaged chunks are left out.
-pub fn read_chunks(connection: &Connection, series: i64, since: Timestamp, until: Timestamp) -> rusqlite::Result<(Vec<Sample>, Damage)> {
+pub fn read_chunks(
+    connection: &Connection,
+    series: i64,
+    since: Timestamp,
+    until: Timestamp,
+) -> rusqlite::Result<(Vec<Sample>, Damage)> {
     let sql = "SELECT id, data FROM chunks WHERE series = ?1 AND max_time >= ?2 AND min_time <= ?3 ORDER BY id";
     let mut query = connection.prepare_cached(sql)?;
     let (mut samples, mut damage) = (Vec::new(), Damage::new());

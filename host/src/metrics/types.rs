@@ -113,7 +113,10 @@ impl Refusal {
             }
             Self::TooFarAhead => format!("`{}` at {timestamp} is more than two days ahead of this host's clock", series.name),
             Self::SeriesLimit => {
-                format!("`{}` would begin a series beyond the cap of {}: use fewer distinct label values", series.name, settings.max_series)
+                format!(
+                    "`{}` would begin a series beyond the cap of {}: use fewer distinct label values",
+                    series.name, settings.max_series
+                )
             }
             Self::NoName => "a point has no metric name".to_owned(),
             Self::KeyTooLong => "name and labels of a series are longer than 16 KiB together".to_owned(),

@@ -1,0 +1,83 @@
+use axum::http::{Request, StatusCode};
+use tower::ServiceExt as _;
+use watchfire_types::{MetricKind, MetricPoint, SeriesKey};
+
+use super::*;
+use crate::metrics::MetricsSettings;
+
+const START: Timestamp = Timestamp::from_seconds(1_795_391_047);
+
+async fn host() -> (tempfile::TempDir, Router) {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, self_metrics) = (Clock::manual(START), SelfMetrics::default());
+    let metrics = Metrics::open(folder.path(), MetricsSettings::default(), clock.clone(), self_metrics.clone()).unwrap();
+    let point = |name: &str, labels: &[(&str, &str)], kind, back: u64, value| MetricPoint {
+        series: SeriesKey::new(name, labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))),
+        kind,
+        unit: String::new(),
+        timestamp: START.minus(Duration::from_secs(back)),
+        value,
+        delta: false,
+    };
+    let batch = vec![
+        point("system.cpu_percent", &[], MetricKind::Gauge, 60, 1.5),
+        point("system.cpu_percent", &[], MetricKind::Gauge, 30, f64::NAN),
+        point("system.cpu_percent", &[], MetricKind::Gauge, 0, 2.5),
+        point("requests", &[("path", "/a b")], MetricKind::Counter, 7200, 3.0),
+        point("watchfire_own_total", &[], MetricKind::Counter, 30, 1.0),
+    ];
+    metrics.ingest(batch).await.unwrap();
+    self_metrics.counter("watchfire_own_total", &[]).add(2);
+    let alerts_firing = Arc::new(|| 1);
+    (folder, routes(MetricsApi { metrics, self_metrics, clock, alerts_firing }))
+}
+
+async fn get_text(router: &Router, path: &str) -> (StatusCode, String) {
+    let response = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let status = response.status();
+    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_query_answers_samples_or_says_why_there_are_none() {
+    let (_folder, router) = host().await;
+    let ask = async |query: &str| get_text(&router, &format!("/api/v1/metrics/query?{query}")).await;
+    let (status, body) = ask("name=system_cpu_percent&since=40s").await;
+    assert_eq!(status, StatusCode::OK);
+    insta::assert_snapshot!(body, @"");
+    assert!(ask("name=system.cpu_percent&limit=1").await.1.contains(r#""truncated":true"#));
+    insta::assert_snapshot!(ask("name=requests&label=path%3D/a+b").await.1, @"");
+    insta::assert_snapshot!(ask("name=requests&label=path%3Dx&since=1d").await.1, @"");
+    insta::assert_snapshot!(ask("name=sytem.cpu_percent").await.1, @"");
+    assert_eq!(ask("name=sytem.cpu_percent").await.0, StatusCode::NOT_FOUND);
+    for wrong in ["", "name=a&limit=0", "name=a&since=soon", "name=a&label=x", "name=a&nmae=b"] {
+        assert_eq!(ask(wrong).await.0, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn the_exposition_shows_live_series_and_the_hosts_own_once() {
+    let (_folder, router) = host().await;
+    insta::assert_snapshot!(get_text(&router, "/metrics").await.1, @"");
+}
+
+#[tokio::test]
+async fn an_export_has_every_sample_on_a_line() {
+    let (_folder, router) = host().await;
+    insta::assert_snapshot!(get_text(&router, "/api/v1/export/metrics").await.1, @"");
+    assert_eq!(get_text(&router, "/api/v1/export/metrics?since=45s").await.1.lines().count(), 3);
+}
+
+#[tokio::test]
+async fn health_and_names_are_json() {
+    let (_folder, router) = host().await;
+    insta::assert_snapshot!(get_text(&router, "/api/v1/health").await.1, @"");
+    insta::assert_snapshot!(get_text(&router, "/api/v1/metrics").await.1, @"");
+}
+
+#[test]
+fn the_documentation_has_every_path() {
+    let document = <ApiDoc as utoipa::OpenApi>::openapi();
+    assert_eq!(document.paths.paths.len(), 5);
+}
