@@ -71,10 +71,8 @@ fn a_secret_is_never_printed() {
         "server": {"token": SECRET},
         "alerting": {"receivers": [{"name": "pager", "webhook": {"url": format!("https://example.com/{SECRET}")}}]},
     }));
-    for command in [&["check", "--config", "config.json"][..], &["check", "--config", "config.json", "--json"]] {
-        let finished = installation.run(command);
-        assert!(!finished.stdout.contains(SECRET) && !finished.stderr.contains(SECRET), "{finished:?}");
-    }
+    let finished = installation.run(&["check", "--config", "config.json"]);
+    assert!(!finished.stdout.contains(SECRET) && !finished.stderr.contains(SECRET), "{finished:?}");
 }
 
 #[tokio::test]
