@@ -62,11 +62,18 @@ impl Forward {
 
 /// Stores what comes out of `queue` until `shutdown`, then what is left. Returns the queue, for the next host of this process.
 pub async fn forward(mut queue: Queue, logs: Logs, shutdown: CancellationToken) -> Queue {
-    run(&mut queue, shutdown, async |batch| logs.ingest(batch, Vec::new()).await.map(drop)).await;
+    run(&mut queue, shutdown, |batch| {
+        let logs = logs.clone();
+        async move { logs.ingest(batch, Vec::new()).await.map(drop) }
+    })
+    .await;
     queue
 }
 
-pub(super) async fn run(queue: &mut Queue, shutdown: CancellationToken, ingest: impl AsyncFn(LogBatch) -> Result<(), IngestError>) {
+pub(super) async fn run<F>(queue: &mut Queue, shutdown: CancellationToken, ingest: impl Fn(LogBatch) -> F)
+where
+    F: Future<Output = Result<(), IngestError>>,
+{
     let resource = resource();
     let work = async {
         loop {
@@ -104,12 +111,10 @@ async fn next_batch(receiver: &mut mpsc::Receiver<OwnRecord>, shutdown: &Cancell
     records
 }
 
-async fn store(
-    batch: LogBatch,
-    ingest: &impl AsyncFn(LogBatch) -> Result<(), IngestError>,
-    dropped: &Counter,
-    shutdown: &CancellationToken,
-) {
+async fn store<F>(batch: LogBatch, ingest: &impl Fn(LogBatch) -> F, dropped: &Counter, shutdown: &CancellationToken)
+where
+    F: Future<Output = Result<(), IngestError>>,
+{
     for _ in 0..TRIES {
         match ingest(batch.clone()).await {
             Ok(()) => return,

@@ -123,9 +123,9 @@ async fn forwarded_records_become_batches_of_our_service() {
     let shutdown = tokio_util::sync::CancellationToken::new();
     shutdown.cancel();
     let batches = Mutex::new(Vec::new());
-    forward::run(&mut queue, shutdown, async |batch| {
+    forward::run(&mut queue, shutdown, |batch| {
         batches.lock().push(batch);
-        Ok(())
+        async { Ok(()) }
     })
     .await;
     let batches = batches.into_inner();
@@ -149,9 +149,9 @@ async fn a_busy_store_is_asked_again_and_given_up_counted() {
     });
     drop(forward);
     let tries = Mutex::new(0);
-    forward::run(&mut queue, tokio_util::sync::CancellationToken::new(), async |_| {
+    forward::run(&mut queue, tokio_util::sync::CancellationToken::new(), |_| {
         *tries.lock() += 1;
-        Err(crate::store::IngestError::Busy { reason: "full".into(), retry_after: Duration::from_millis(1) })
+        async { Err(crate::store::IngestError::Busy { reason: "full".into(), retry_after: Duration::from_millis(1) }) }
     })
     .await;
     assert_eq!(tries.into_inner(), 3);
