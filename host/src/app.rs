@@ -25,6 +25,11 @@ pub struct RunOptions {
 
 /// Runs the host until `options.shutdown`.
 pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
-    let _ = (config, options);
-    anyhow::bail!("the host is not built yet")
+    let _held = crate::store::DataDirectory::open(&config.storage.data_dir)?;
+    let listener = tokio::net::TcpListener::bind(config.server.listen).await?;
+    if let Some(ready) = options.ready {
+        ready(listener.local_addr()?);
+    }
+    options.shutdown.cancelled().await;
+    Ok(())
 }

@@ -72,9 +72,9 @@ pub(super) async fn alerts(args: &AlertsArgs, out: &mut Output<'_>) -> Answer {
     if let Some(fingerprint) = &args.fingerprint {
         let alert = client.get_one("api/v1/alerts", fingerprint).await?;
         if args.json {
-            writeln!(out, "{alert}")?
+            writeln!(out, "{alert}")?;
         } else {
-            story(&alert, out)?
+            story(&alert, out)?;
         }
         return Ok(Exit::Done);
     }

@@ -61,7 +61,7 @@ pub struct HostArgs {
     /// Address of the host.
     #[arg(long, global = true, env = "WATCHFIRE_URL", default_value = "http://127.0.0.1:3473", value_name = "URL")]
     pub url: String,
-    /// Its token, if it is on another machine. Better given as WATCHFIRE_TOKEN: others can see a command line.
+    /// Its token, if it is on another machine. Better given as `WATCHFIRE_TOKEN`: others can see a command line.
     #[arg(long, global = true, env = "WATCHFIRE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub token: Option<String>,
 }

@@ -52,26 +52,33 @@ pub(super) fn launch(args: &StartArgs, config: &Config) -> Answer {
     let log = log_file(config);
     let begin = std::fs::metadata(&log).map_or(0, |metadata| metadata.len());
     let mut child = spawn(args, &log)?;
-    match first_line(&mut child) {
-        Some(Some(url)) => {
+    match wait_for(&mut child) {
+        Beginning::Ready(url) => {
             say(format_args!("watchfire is running: {url} (pid {})", child.id()));
             say(describe(config, args.config.as_deref()));
             say(format_args!("  log       {}", log.display()));
             say(format_args!("  stop      watchfire stop --data {}", folder.display()));
             Ok(Exit::Done)
         }
-        Some(None) => {
+        Beginning::Ended => {
             let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
             say(format_args!("the end of {}:", log.display()));
-            log_end(&log, begin).iter().for_each(|line| say(format_args!("  {line}")));
+            for line in log_end(&log, begin) {
+                say(format_args!("  {line}"));
+            }
             anyhow::bail!("the host did not start ({status})")
         }
-        None => anyhow::bail!("the host (pid {}) is not ready after {} s; see {}", child.id(), PATIENCE.as_secs(), log.display()),
+        Beginning::Slow => {
+            anyhow::bail!("the host (pid {}) is not ready after {} s; see {}", child.id(), PATIENCE.as_secs(), log.display())
+        }
     }
 }
 
 fn spawn(args: &StartArgs, log: &Path) -> anyhow::Result<Child> {
     let cannot_log = || format!("cannot write the log file `{}`", log.display());
+    if let Some(folder) = log.parent() {
+        std::fs::create_dir_all(folder).with_context(cannot_log)?;
+    }
     // Panics and errors before the own log is set up go to the same file.
     let stderr = OpenOptions::new().create(true).append(true).mode(0o600).open(log).with_context(cannot_log)?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
@@ -92,16 +99,27 @@ fn arguments(args: &StartArgs) -> Vec<std::ffi::OsString> {
     arguments
 }
 
-/// Returns the line that the child says when it is ready, `Some(None)` if it ends without, `None` if it takes too long.
-fn first_line(child: &mut Child) -> Option<Option<String>> {
-    let stdout = child.stdout.take()?;
+/// What became of the child.
+enum Beginning {
+    /// It serves this address.
+    Ready(String),
+    /// It ended.
+    Ended,
+    /// It is still on its way.
+    Slow,
+}
+
+/// Waits for the line that the child says when it is ready.
+fn wait_for(child: &mut Child) -> Beginning {
+    let Some(stdout) = child.stdout.take() else { return Beginning::Slow };
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
         let read = BufReader::new(stdout).read_line(&mut line);
-        let _ = sender.send(read.is_ok_and(|bytes| bytes > 0).then(|| line.trim().to_owned()));
+        let is_ready = read.is_ok_and(|bytes| bytes > 0);
+        let _ = sender.send(if is_ready { Beginning::Ready(line.trim().to_owned()) } else { Beginning::Ended });
     });
-    receiver.recv_timeout(PATIENCE).ok()
+    receiver.recv_timeout(PATIENCE).unwrap_or(Beginning::Slow)
 }
 
 /// Returns the last lines of the log that were written after `begin`.

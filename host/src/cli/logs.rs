@@ -1,5 +1,6 @@
 //! `search` and `tail`.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ fn line(record: &Value, times: &Times) -> String {
     let service = record["resource"]["service.name"].as_str().unwrap_or("-");
     let mut line = format!("{} {level:<5} {service}: {}", times.line(&record["timestamp"]), text(&record["body"]));
     for (key, value) in record["attributes"].as_object().into_iter().flatten() {
-        line.push_str(&format!("  {key}={}", text(value)));
+        let _ = write!(line, "  {key}={}", text(value));
     }
     // A stack trace keeps its lines; nothing else of a log may steer the terminal.
     line.chars()

@@ -74,7 +74,10 @@ fn dispatch(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Check(args) => check::check(&args, out),
         Command::CreateConfig(args) => check::create_config(&args, out),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "watchfire", out);
+            // Into memory first, since it panics if it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "watchfire", &mut script);
+            out.write_all(&script)?;
             Ok(Exit::Done)
         }
         client => {

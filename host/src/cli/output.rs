@@ -36,7 +36,7 @@ fn closed(error: io::Error) -> io::Error {
 pub(super) fn is_closed(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        inner.is_some_and(|inner| inner.is::<OutputClosed>())
+        inner.and_then(|inner| inner.downcast_ref::<OutputClosed>()).is_some()
     })
 }
 

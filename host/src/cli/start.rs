@@ -17,6 +17,9 @@ use crate::telemetry::SelfMetrics;
 use crate::telemetry::own_log::{self, LogTarget};
 
 pub(super) fn start(args: &StartArgs) -> Answer {
+    if args.detached {
+        daemon::detach();
+    }
     let config = load(args).context("cannot load configuration")?;
     if args.daemon {
         return daemon::launch(args, &config);
@@ -78,7 +81,6 @@ fn stop_on_signals(shutdown: CancellationToken) -> std::io::Result<tokio::task::
 fn announcement(args: &StartArgs, config: &Config) -> app::Ready {
     let text = describe(config, args.config.as_deref());
     if args.detached {
-        daemon::detach();
         return Box::new(move |listen| {
             // The parent waits for this line, and is gone after it.
             let _ = writeln!(std::io::stdout(), "{}", url(listen));

@@ -1,5 +1,6 @@
 //! `status`: how the host and the machine are.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use serde_json::Value;
@@ -61,7 +62,7 @@ fn machine(health: &Value) -> String {
     };
     let (cpu, memory, disk) = (percent("cpu_percent"), percent("memory_percent"), percent("disk_usage_percent"));
     let mut line = format!("{}: processors {cpu}, memory {memory}, disk {disk}", text(&health["status"]));
-    line.push_str(&format!(", {} processes, {} alerts firing", text(&health["process_count"]), text(&health["alerts_firing"])));
+    let _ = write!(line, ", {} processes, {} alerts firing", text(&health["process_count"]), text(&health["alerts_firing"]));
     let reasons: Vec<String> = rows(health, "reasons").iter().map(text).collect();
     if reasons.is_empty() { line } else { format!("{line} ({})", reasons.join("; ")) }
 }

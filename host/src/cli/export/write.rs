@@ -189,7 +189,7 @@ mod tests {
         let (log, sample) = some();
         let text = export(
             ExportFormat::Json,
-            &[(Kind::Logs, &[log.clone(), log.clone()]), (Kind::Errors, &[]), (Kind::Metrics, &[sample.clone()])],
+            &[(Kind::Logs, &[log.clone(), log.clone()]), (Kind::Errors, &[]), (Kind::Metrics, std::slice::from_ref(&sample))],
         );
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value, json!({"logs": [log, log], "errors": [], "metrics": [sample]}));
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn ndjson_says_what_a_line_is_only_if_it_must() {
         let (log, sample) = some();
-        assert_eq!(export(ExportFormat::Ndjson, &[(Kind::Logs, &[log.clone()])]), format!("{log}\n"));
+        assert_eq!(export(ExportFormat::Ndjson, &[(Kind::Logs, std::slice::from_ref(&log))]), format!("{log}\n"));
         let mixed = export(ExportFormat::Ndjson, &[(Kind::Logs, &[log]), (Kind::Metrics, &[sample])]);
         assert!(mixed.lines().last().unwrap().starts_with(r#"{"what":"metrics","#), "{mixed}");
     }
