@@ -154,10 +154,10 @@ impl Checker<'_> {
         let format = raw.format.unwrap_or(if raw.structured_format == Some(true) { LogFormat::Json } else { LogFormat::Text });
         match (raw.structured_format, format) {
             (Some(true), LogFormat::Text) => {
-                self.fault("logging.format", "`text` contradicts `structured_format: true`: leave one of them out")
+                self.fault("logging.format", "`text` contradicts `structured_format: true`: leave one of them out");
             }
             (Some(false), LogFormat::Json) => {
-                self.fault("logging.format", "`json` contradicts `structured_format: false`: leave one of them out")
+                self.fault("logging.format", "`json` contradicts `structured_format: false`: leave one of them out");
             }
             _ => {}
         }

@@ -83,7 +83,7 @@ impl Layers {
     fn apply_environment(&mut self, environment: &Environment) {
         for (name, keys, text) in environment.settings() {
             if self.shape.has(&keys) {
-                let value = self.shape.from_text(&keys, text);
+                let value = self.shape.value_of_text(&keys, text);
                 self.set(name, &keys, value);
             } else {
                 let known: Vec<String> = self.shape.paths().iter().map(|path| variable_for(path)).collect();
@@ -169,8 +169,8 @@ fn parse_toml(text: &str) -> Result<Value, String> {
     toml::from_str::<Value>(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
         let before = &text.as_bytes()[..start];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let column = start - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1) + 1;
+        let line = memchr::memchr_iter(b'\n', before).count() + 1;
+        let column = start - memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1) + 1;
         // The error's own text shows the line itself, which may hold a secret.
         format!("not valid TOML: {} at line {line} column {column}", error.message())
     })

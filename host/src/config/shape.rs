@@ -74,7 +74,7 @@ impl Shape {
     }
 
     /// Turns the text of an environment variable into the JSON that the key at `keys` wants; as text if it is not that.
-    pub(super) fn from_text(&self, keys: &[String], text: &str) -> Value {
+    pub(super) fn value_of_text(&self, keys: &[String], text: &str) -> Value {
         let Some(node) = self.find(keys) else { return text.into() };
         match self.kind(node) {
             Kind::Text | Kind::Words(_) | Kind::Duration => text.into(),

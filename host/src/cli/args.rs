@@ -1,0 +1,366 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A monitoring host: logs, metrics, errors and alerts in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "watchfire", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done or healthy; 1 failed, degraded or unreachable; 2 asked wrongly.
+Begin with `watchfire start`: it needs no configuration.";
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the host; without a configuration it watches this machine.
+    Start(StartArgs),
+    /// Stops the host that holds a data directory.
+    Stop(StopArgs),
+    /// Says how the host and the machine are.
+    Status(StatusArgs),
+    /// Checks a configuration and starts nothing.
+    Check(CheckArgs),
+    /// Writes a configuration file with every key and its default.
+    CreateConfig(CreateConfigArgs),
+    /// Sends a test notification, or tries a rule on what is stored.
+    Test(TestArgs),
+    /// Writes what is stored to a file.
+    Export(ExportArgs),
+    /// Sends standard input to the host: one line of text or one JSON object a line.
+    Ingest(IngestArgs),
+    /// Shows log records as they arrive.
+    Tail(TailArgs),
+    /// Finds log records, newest first.
+    Search(SearchArgs),
+    /// Lists metrics, or shows the series of one.
+    Metrics(MetricsArgs),
+    /// Lists alerting rules.
+    Rules(ListArgs),
+    /// Lists alerts, or tells the whole story of one.
+    Alerts(AlertsArgs),
+    /// Lists notifications: queued, delivered and given up.
+    Outbox(ListArgs),
+    /// Writes completions for a shell to standard output.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which host is meant.
+#[derive(Clone, Debug, Args)]
+pub struct HostArgs {
+    /// Address of the host.
+    #[arg(long, global = true, env = "WATCHFIRE_URL", default_value = "http://127.0.0.1:3473", value_name = "URL")]
+    pub url: String,
+    /// Its token, if it is on another machine. Better given as `WATCHFIRE_TOKEN`: others can see a command line.
+    #[arg(long, global = true, env = "WATCHFIRE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+/// Which time is meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TimeArgs {
+    /// From then on: `15m`, `1h` or `7d` back from now, RFC 3339, or seconds since 1970.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Up to then; written like --since.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+}
+
+/// Which log records are meant.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FilterArgs {
+    /// Words, "quoted phrases" and `begin*`, in the body or an attribute.
+    #[arg(value_name = "TEXT")]
+    pub text: Option<String>,
+    /// Least level: debug, info, warning, error, critical.
+    #[arg(long)]
+    pub level: Option<String>,
+    /// `service.name`; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub service: Vec<String>,
+    /// An attribute and its value; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub attribute: Vec<String>,
+}
+
+/// `start`.
+#[derive(Clone, Debug, Args)]
+pub struct StartArgs {
+    /// Configuration, JSON or TOML by its extension. Read only if named.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address and port to serve on.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Least level of the host's own log.
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Goes on in the background; returns once the host is ready.
+    #[arg(long)]
+    pub daemon: bool,
+    /// Set by --daemon for the process it leaves behind.
+    #[arg(long, hide = true, conflicts_with = "daemon")]
+    pub detached: bool,
+}
+
+/// `stop`.
+#[derive(Clone, Debug, Args)]
+pub struct StopArgs {
+    /// Data directory of the host.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration that names the data directory.
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    pub config: Option<PathBuf>,
+}
+
+/// `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Configuration to check; without one, what the environment says.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Prints the JSON Schema of the configuration instead.
+    #[arg(long, conflicts_with = "config")]
+    pub schema: bool,
+}
+
+/// `create-config`.
+#[derive(Clone, Debug, Args)]
+pub struct CreateConfigArgs {
+    /// Where to write; `-` for standard output.
+    #[arg(long, value_name = "FILE", default_value = "monitoring_config.json")]
+    pub output: PathBuf,
+    /// Overwrites a file that is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `test`.
+#[derive(Clone, Debug, Args)]
+pub struct TestArgs {
+    #[command(subcommand)]
+    pub what: Option<TestWhat>,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to try; every receiver if nothing is named.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TestWhat {
+    /// Sends a test notification to one receiver.
+    #[command(alias = "receiver")]
+    Channel {
+        /// The receiver's name.
+        name: String,
+    },
+    /// Says what a rule sees now.
+    Rule {
+        /// The rule's name.
+        name: String,
+    },
+}
+
+/// `export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Shape of the file.
+    #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
+    pub format: ExportFormat,
+    /// Where to write; `-` for standard output.
+    #[arg(long, value_name = "FILE", default_value = "monitoring_data.json", default_value_ifs = [
+        ("format", "ndjson", "monitoring_data.ndjson"), ("format", "csv", "monitoring_data.csv")])]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub time: TimeArgs,
+    /// What to write, separated by commas. By default everything that the host has.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KINDS")]
+    pub what: Vec<Kind>,
+}
+
+/// Shapes of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One object with a list for each kind.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+    /// Comma-separated values with a line of names.
+    Csv,
+}
+
+/// What can be exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Log records.
+    Logs,
+    /// Samples.
+    Metrics,
+    /// Error events.
+    Errors,
+    /// Alerts.
+    Alerts,
+}
+
+/// `ingest`.
+#[derive(Clone, Debug, Args)]
+pub struct IngestArgs {
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// `service.name` for lines that do not say theirs.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+}
+
+/// `tail`.
+#[derive(Clone, Debug, Args)]
+pub struct TailArgs {
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `search`.
+#[derive(Clone, Debug, Args)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    #[command(flatten)]
+    pub time: TimeArgs,
+    /// Most records shown.
+    #[arg(long, short = 'n', default_value_t = 100, value_name = "N")]
+    pub limit: u64,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `metrics`.
+#[derive(Clone, Debug, Args)]
+pub struct MetricsArgs {
+    /// Metric, with dots or underscores; all names if none is given.
+    pub name: Option<String>,
+    /// A label and its value; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub label: Vec<String>,
+    #[command(flatten)]
+    pub time: TimeArgs,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `alerts`.
+#[derive(Clone, Debug, Args)]
+pub struct AlertsArgs {
+    /// The alert to tell about.
+    pub fingerprint: Option<String>,
+    /// Only alerts in this state: pending, firing, resolved.
+    #[arg(long, conflicts_with = "fingerprint")]
+    pub state: Option<String>,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Commands that list something.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn key_value(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.is_empty() => Ok(text.to_owned()),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+impl TimeArgs {
+    /// Returns it as parameters of a request.
+    pub(super) fn query(&self) -> Vec<(&'static str, String)> {
+        let since = self.since.iter().map(|time| ("since", time.clone()));
+        since.chain(self.until.iter().map(|time| ("until", time.clone()))).collect()
+    }
+}
+
+impl FilterArgs {
+    /// Returns it as parameters of a request.
+    pub(super) fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = Vec::new();
+        query.extend(self.text.iter().map(|text| ("q", text.clone())));
+        query.extend(self.level.iter().map(|level| ("level", level.clone())));
+        query.extend(self.service.iter().map(|service| ("service", service.clone())));
+        query.extend(self.attribute.iter().map(|attribute| ("attribute", attribute.clone())));
+        query
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_has_help() {
+        let mut root = Cli::command();
+        root.build();
+        let mut todo = vec![&root];
+        while let Some(command) = todo.pop() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            todo.extend(command.get_subcommands());
+        }
+    }
+}
