@@ -21,6 +21,7 @@ use super::LogSink;
 use crate::clock::Clock;
 use crate::config::FileInput;
 use crate::store::IngestError;
+use crate::store::crash::crash_point;
 use crate::telemetry::SelfMetrics;
 
 pub use status::{FileState, FileStatus, FileStatuses};
@@ -133,6 +134,7 @@ impl Follower {
             // The positions are kept for `commit`; the lines are read again if they are not taken.
             match self.sink.ingest(batch, pending.offsets.clone()).await {
                 Ok(accepted) => {
+                    crash_point("file_lines_stored");
                     tail.commit(&pending);
                     self.count(lines.saturating_sub(accepted.rejected), accepted.rejected, pending.bytes);
                 }

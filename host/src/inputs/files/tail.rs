@@ -337,9 +337,10 @@ impl Tail {
         };
         // Said once, not at every look.
         if self.status.state != state {
-            match state {
-                FileState::Missing => tracing::info!(%path, "waiting for a file to follow: {detail}"),
-                _ => tracing::warn!(%path, "cannot follow a file: {detail}"),
+            if state == FileState::Missing {
+                tracing::info!(%path, "waiting for a file to follow: {detail}");
+            } else {
+                tracing::warn!(%path, "cannot follow a file: {detail}");
             }
         }
         self.status.state = state;

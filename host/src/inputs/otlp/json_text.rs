@@ -1,6 +1,6 @@
 //! The JSON text that stands for a nested value.
 //!
-//! Source: OpenTelemetry specification, "Representation of AnyValue for non-OTLP protocols": arrays and maps are JSON, bytes are
+//! Source: OpenTelemetry specification, "Representation of `AnyValue` for non-OTLP protocols": arrays and maps are JSON, bytes are
 //! base64, and floats that JSON cannot say are strings.
 
 use std::fmt::Write as _;

@@ -258,15 +258,21 @@ impl Points {
         let power = |index: i64| (index as f64 * f64::from(-scale).exp2()).exp2();
         // `max` also makes NaN a zero.
         let threshold = point.zero_threshold.max(0.0);
-        let negative = negative.iter().rev().map(|(index, count)| (-power(*index), *count));
-        let positive = positive.iter().map(|(index, count)| (power(index + 1), *count));
+        // Bounds meet at the ends of what a float can say, and lie inside the zero bucket if it is wide; what they count then
+        // shows under the next one.
+        let negative = negative.iter().rev().map(|(index, count)| {
+            let bound = -power(*index);
+            (bound, *count, bound < 0.0)
+        });
+        let positive = positive.iter().map(|(index, count)| {
+            let bound = power(index + 1);
+            (bound, *count, bound > threshold && bound < f64::INFINITY)
+        });
         let mut total = 0_u64;
         let mut last = f64::NEG_INFINITY;
-        for (bound, count) in negative.chain([(threshold, point.zero_count)]).chain(positive) {
+        for (bound, count, is_shown) in negative.chain([(threshold, point.zero_count, threshold < f64::INFINITY)]).chain(positive) {
             total = total.saturating_add(count);
-            // At the ends of what a float can say bounds meet; their counts then show under the next one.
-            let is_zero = bound == threshold;
-            if bound > last && bound < f64::INFINITY && (is_zero || !(0.0..=threshold).contains(&bound)) {
+            if is_shown && bound > last {
                 self.bucket(&family, bound, total)?;
                 last = bound;
             }
@@ -370,7 +376,7 @@ fn merged(buckets: &Buckets, scale: i32) -> Option<Vec<(i64, u64)>> {
     if buckets.bucket_counts.len() > 100 * MAX_BUCKETS || !(-64..=64).contains(&scale) {
         return None;
     }
-    let shift = (scale - MAX_SCALE).max(0).min(63);
+    let shift = (scale - MAX_SCALE).clamp(0, 63);
     let mut merged: Vec<(i64, u64)> = Vec::new();
     for (position, count) in buckets.bucket_counts.iter().enumerate() {
         let index = (i64::from(buckets.offset) + position as i64) >> shift;

@@ -49,6 +49,7 @@ struct Metric<'a> {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", bound(deserialize = "T: Deserialize<'de> + Default"))]
+#[expect(clippy::struct_field_names, reason = "the names of the protocol")]
 struct Data<T> {
     data_points: List<T>,
     aggregation_temporality: Small,

@@ -235,9 +235,10 @@ async fn lines_are_taken_too() {
         (status, &answer["accepted"], &answer["rejected"], &answer["errors"][0]["line"]),
         (200, &json!(2), &json!(1), &json!(3))
     );
-    let inner = host.memory.0.lock();
-    assert_eq!((inner.logs[0].service(0), inner.logs[0].service(1)), ("own", "api"));
-    drop(inner);
+    {
+        let inner = host.memory.0.lock();
+        assert_eq!((inner.logs[0].service(0), inner.logs[0].service(1)), ("own", "api"));
+    }
     let (status, answer) = json_of(host.post("/api/v1/logs", &[("content-encoding", "br")], Vec::new()).await).await;
     assert_eq!((status, &answer["error"]["code"]), (415, &json!("unsupported")));
 }
