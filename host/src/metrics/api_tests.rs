@@ -65,8 +65,12 @@ async fn the_exposition_shows_live_series_and_the_hosts_own_once() {
     system_cpu_percent 2.5
     # TYPE watchfire_metrics_damaged_total counter
     watchfire_metrics_damaged_total 0
+    # TYPE watchfire_metrics_points_in_memory gauge
+    watchfire_metrics_points_in_memory 10
     # TYPE watchfire_metrics_points_total counter
     watchfire_metrics_points_total 5
+    # TYPE watchfire_metrics_series gauge
+    watchfire_metrics_series 3
     # TYPE watchfire_own_total counter
     watchfire_own_total 2
     "#);

@@ -30,10 +30,21 @@ struct Family {
 }
 
 /// Orders buckets by their bound, and `_sum` and `_count` after them.
-#[derive(PartialEq, PartialOrd)]
 struct OrderedLe(f64, u8);
 
+impl PartialEq for OrderedLe {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
 impl Eq for OrderedLe {}
+
+impl PartialOrd for OrderedLe {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Ord for OrderedLe {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
