@@ -1,6 +1,7 @@
 //! The collector: measures this machine and this process, with no configuration.
 //!
-//! The specification's names (`system.cpu_percent` …) come with node_exporter's where it has one, with node_exporter's labels.
+//! The specification's names (`system.cpu_percent` …) come with those of `node_exporter` where it has one, with
+//! its labels.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,7 +49,7 @@ const PSEUDO: &[&str] = &[
 ];
 /// The kernel counts CPU time in hundredths of a second, on every architecture.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Fields of a `cpu` line of `/proc/stat`, under node_exporter's names.
+/// Fields of a `cpu` line of `/proc/stat`, under the names of `node_exporter`.
 const CPU_MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
 
 /// Measures the machine at once and then every `collection_interval`, until `shutdown`. Each collection is one batch. Returns at

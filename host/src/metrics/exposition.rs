@@ -30,10 +30,21 @@ struct Family {
 }
 
 /// Orders buckets by their bound, and `_sum` and `_count` after them.
-#[derive(PartialEq, PartialOrd)]
 struct OrderedLe(f64, u8);
 
+impl PartialEq for OrderedLe {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
 impl Eq for OrderedLe {}
+
+impl PartialOrd for OrderedLe {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Ord for OrderedLe {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
@@ -76,7 +87,8 @@ pub fn render(series: &[Exposed]) -> String {
             MetricKind::Summary => "summary",
         };
         // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "# HELP {base} {}\n# TYPE {base} {kind}", family.help);
+        let _ = if family.help.is_empty() { Ok(()) } else { writeln!(text, "# HELP {base} {}", family.help) };
+        let _ = writeln!(text, "# TYPE {base} {kind}");
         for ((_, _, name, labels), value) in family.lines {
             let _ = writeln!(text, "{name}{labels} {}", number(value));
         }
@@ -130,15 +142,18 @@ fn escaped(text: &str, quotes: bool) -> String {
 }
 
 fn help(original: &str, base: &str, unit: &str) -> String {
-    let mut help = match KNOWN.iter().find(|(name, _)| *name == original) {
-        Some((_, help)) => (*help).to_owned(),
-        // Of a histogram or summary the base: its suffixes are the same in every spelling.
-        None => format!("Stored as {}.", original.get(..base.len()).filter(|_| !base.starts_with('_')).unwrap_or(original)),
-    };
-    if !unit.is_empty() && unit != "1" {
-        let _ = write!(help, " Unit: {unit}.");
+    let mut parts: Vec<String> = Vec::new();
+    // Of a histogram or summary the base: its suffixes are the same in every spelling.
+    let stem = original.get(..base.len()).filter(|_| !base.starts_with('_')).unwrap_or(original);
+    match KNOWN.iter().find(|(name, _)| *name == original) {
+        Some((_, help)) => parts.push((*help).to_owned()),
+        None if stem != base => parts.push(format!("Stored as {stem}.")),
+        None => {}
     }
-    escaped(&help, false)
+    if !unit.is_empty() && unit != "1" {
+        parts.push(format!("Unit: {unit}."));
+    }
+    escaped(&parts.join(" "), false)
 }
 
 /// What the host's collector measures.

@@ -28,7 +28,7 @@ use watchfire_types::{Day, MetricBatch, MetricKind, Sample, SeriesKey, Timestamp
 
 use crate::clock::Clock;
 use crate::store::{Accepted, IngestError, StoreError};
-use crate::telemetry::{Counter, SelfMetrics};
+use crate::telemetry::{Counter, Gauge, SelfMetrics};
 use days::Days;
 use engine::Engine;
 pub use types::{DayInfo, MetricInfo, MetricsSettings, MetricsStats, SeriesData};
@@ -47,6 +47,9 @@ pub struct Metrics {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
     room: Arc<Semaphore>,
+    /// Lets a test end the task where it stands.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only a test crashes it"))]
+    task: tokio::task::AbortHandle,
 }
 
 pub(crate) struct Shared {
@@ -56,6 +59,8 @@ pub(crate) struct Shared {
     clock: Clock,
     self_metrics: SelfMetrics,
     stored: Counter,
+    series: Gauge,
+    points: Gauge,
     changed: watch::Sender<u64>,
 }
 
@@ -74,11 +79,16 @@ impl Metrics {
         let mut engine = Engine::new(settings.clone());
         restore(&mut engine, &days, now)?;
         let stored = self_metrics.counter("watchfire_metrics_points_total", &[]);
+        let series = self_metrics.gauge("watchfire_metrics_series", &[]);
+        let points = self_metrics.gauge("watchfire_metrics_points_in_memory", &[]);
         let changed = watch::Sender::new(0);
-        let shared = Arc::new(Shared { engine: RwLock::new(engine), days, settings, clock, self_metrics, stored, changed });
+        let engine = RwLock::new(engine);
+        let shared = Arc::new(Shared { engine, days, settings, clock, self_metrics, stored, series, points, changed });
+        shared.show_size();
         let (requests, inbox) = mpsc::channel(QUEUE_BATCHES);
-        tokio::spawn(Writer::new(Arc::clone(&shared)).run(inbox));
-        Ok(Self { shared, requests, room: Arc::new(Semaphore::new(QUEUE_POINTS)) })
+        let task = tokio::spawn(Writer::new(Arc::clone(&shared)).run(inbox)).abort_handle();
+        let room = Arc::new(Semaphore::new(QUEUE_POINTS));
+        Ok(Self { shared, requests, room, task })
     }
 
     /// Stores `batch` and returns once it is durable.
@@ -182,6 +192,15 @@ impl Metrics {
         let (answer, result) = oneshot::channel();
         self.requests.send(request(answer)).await.map_err(|_| StoreError::Closed)?;
         result.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Shared {
+    /// Shows how much is in memory in the host's own metrics.
+    fn show_size(&self) {
+        let engine = self.engine.read();
+        self.series.set(engine.series_count() as f64);
+        self.points.set(engine.points_in_memory() as f64);
     }
 }
 

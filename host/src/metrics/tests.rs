@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use rusqlite::params;
 use watchfire_types::MetricPoint;
 
@@ -48,8 +49,9 @@ fn in_memory(metrics: &Metrics, name: &str) -> Vec<f64> {
 }
 
 /// Leaves the files as a crash would: nothing is flushed or closed.
+#[expect(clippy::needless_pass_by_value, reason = "nobody can use it afterwards")]
 fn crash(metrics: Metrics) {
-    std::mem::forget(metrics);
+    metrics.task.abort();
 }
 
 fn seconds(count: u64) -> Duration {
@@ -263,4 +265,71 @@ async fn many_senders_at_once_are_committed_together_and_all_are_told() {
     }
     assert!(*metrics.changed().borrow() < 64, "{} commits", *metrics.changed().borrow());
     assert_eq!(metrics.stats().series, 64);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Store(Vec<(u8, u32, i16)>),
+    Flush,
+    Wait(u32),
+    Stop,
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let points = prop::collection::vec((0_u8..3, 0_u32..200_000, any::<i16>()), 1..40);
+    let step = prop_oneof![
+        6 => points.prop_map(Step::Store),
+        1 => Just(Step::Flush),
+        2 => (0_u32..40_000).prop_map(Step::Wait),
+        1 => Just(Step::Stop),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..25)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Whatever happens in between: late points, the same moment twice, flushes, new days, stops and crashes.
+    #[test]
+    fn what_was_stored_is_read_back_equal_and_once(steps in steps()) {
+        let host = Host::new();
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut life = runtime();
+        let mut metrics = life.block_on(async { host.open() });
+        let mut expected: BTreeMap<(String, Timestamp), f64> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Store(points) => {
+                    let now = host.clock.now();
+                    let batch: Vec<_> = points
+                        .into_iter()
+                        .map(|(name, back, value)| point(&format!("m{name}"), now.minus(seconds(u64::from(back))), f64::from(value)))
+                        .collect();
+                    expected.extend(batch.iter().map(|point| ((point.series.name.clone(), point.timestamp), point.value)));
+                    prop_assert_eq!(life.block_on(metrics.ingest(batch)).unwrap().rejected, 0);
+                }
+                Step::Flush => life.block_on(metrics.flush()).unwrap(),
+                Step::Wait(time) => host.clock.advance(seconds(u64::from(time))),
+                Step::Stop | Step::Crash => {
+                    if matches!(step, Step::Stop) {
+                        life.block_on(metrics.close()).unwrap();
+                    }
+                    // The engine's task ends with its runtime, in the middle of whatever it does.
+                    life = runtime();
+                    metrics = life.block_on(async { host.open() });
+                }
+            }
+        }
+        let exported = life.block_on(export(&metrics));
+        prop_assert_eq!(exported.len(), expected.len());
+        for sample in exported {
+            prop_assert_eq!(expected.get(&(sample.name, sample.timestamp)).copied(), sample.value);
+        }
+        for name in ["m0", "m1", "m2"] {
+            let values: Vec<f64> = expected.iter().filter(|((other, _), _)| other == name).map(|(_, value)| *value).collect();
+            prop_assert_eq!(life.block_on(stored(&metrics, name)), values);
+        }
+    }
 }

@@ -160,6 +160,7 @@ impl Writer {
         let (shared, applied) = (Arc::clone(&self.shared), Arc::clone(&plan));
         in_place_or_aside(plan.points.len(), move || shared.engine.write().apply(&applied, now)).await?;
         self.shared.stored.add(plan.points.len() as u64);
+        self.shared.show_size();
         self.shared.changed.send_modify(|commits| *commits += 1);
         Ok(plan)
     }
@@ -185,6 +186,7 @@ impl Writer {
                 .await?;
             crash_point("metrics.after_flush_commit");
             self.shared.engine.write().flushed();
+            self.shared.show_size();
             self.shared.days.report(day, &damage);
         }
         self.next_flush = self.shared.clock.now().plus(FLUSH_INTERVAL);
