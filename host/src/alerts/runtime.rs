@@ -163,7 +163,7 @@ impl Runner {
             Err(failed) => {
                 let text = failed.to_string();
                 if self.log_error.as_ref() != Some(&text) {
-                    warn!("error.message" = %text, "log rules wait: the log cannot be read");
+                    warn!(reason = %text, "log rules wait: the log cannot be read");
                     self.log_error = Some(text);
                 }
                 false
@@ -312,7 +312,7 @@ impl Alerts {
                 Err(StoreError::Closed) => return Ok(()),
                 Err(failed) => {
                     if !failing {
-                        error!("error.message" = %failed, "alerts cannot be stored; trying again every second");
+                        error!(reason = %failed, "alerts cannot be stored; trying again every second");
                         failing = true;
                     }
                     tokio::select! {

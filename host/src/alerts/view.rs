@@ -374,6 +374,6 @@ mod tests {
             rule_from_json(text).unwrap_err(),
             @"name: expected 1 to 200 bytes; window: expected more than 0 and at most 7 days; expected exactly one of `metric` and `logs`"
         );
-        insta::assert_snapshot!(rule_from_json(r#"{"name": "a", "treshold": 1}"#).unwrap_err(), @"");
+        insta::assert_snapshot!(rule_from_json(r#"{"name": "a", "treshold": 1}"#).unwrap_err(), @"treshold: unknown field `treshold`, expected one of `name`, `metric`, `match`, `logs`, `group_by`, `comparison`, `threshold`, `aggregate`, `window`, `for`, `keep_firing_for`, `level`, `cooldown`, `receiver`, `no_data`, `labels`, `annotations` at line 1 column 24");
     }
 }
