@@ -9,12 +9,20 @@ const NDJSON: &str = "application/x-ndjson";
 #[tokio::test]
 async fn good_lines_are_stored_and_bad_ones_are_named() {
     let host = TestHost::start();
-    let body = "{\"message\": \"first\"}\n\nnot json\n{\"message\": \"second\"}\n";
+    let body = "{\"message\": \"first\"}\n\n{\"message\": broken}\n{\"message\": \"second\"}\n";
     let answer = host.client().post("/api/v1/logs", NDJSON, body).await.ok().json();
     assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(2), &json!(1)), "{answer}");
     assert_eq!(answer["errors"][0]["line"], 3, "{answer}");
     assert!(!answer["errors"][0]["reason"].as_str().unwrap_or_default().is_empty(), "{answer}");
     host.client().records_until(2, &[]).await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_no_json_is_text() {
+    let host = TestHost::start();
+    host.client().post("/api/v1/logs?service=cron", NDJSON, "ERROR the job failed\n").await.ok();
+    let record = host.client().records_until(1, &[("service", "cron")]).await.remove(0);
+    assert_eq!((record.severity_number, record.body.as_text()), (17, Some("ERROR the job failed")));
 }
 
 #[tokio::test]

@@ -48,6 +48,11 @@ impl Delivery {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
+    /// Returns the `Idempotency-Key`: the same for every attempt to deliver one notification.
+    pub fn key(&self) -> &str {
+        self.headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
     /// Returns whether the sender was told that it arrived.
     pub fn accepted(&self) -> bool {
         matches!(self.reply, Reply::Status(200..=299) | Reply::Slow(_))
