@@ -29,7 +29,8 @@ fn records(count: usize) -> LogBatch {
     for index in 0..count {
         let timestamp = now.plus(Duration::from_micros(index as u64));
         let severity = if random.u8(..) < 20 { Severity::ERROR } else { Severity::INFO };
-        let head = RecordHead { timestamp, observed: now, severity, severity_text: severity.name(), resource, ..RecordHead::default() };
+        let head =
+            RecordHead { timestamp, observed: now, severity, severity_text: severity.name(), resource, ..RecordHead::default() };
         let body = format!(
             "request {:08x} from 10.{}.{}.{} GET /api/products/{} finished with status 200 in {}.{} ms, cache miss",
             random.u32(..),
@@ -80,7 +81,8 @@ fn store_durably(bencher: Bencher<'_, '_>) {
     let folder = std::env::temp_dir().join(format!("watchfire-bench-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("logs")).expect("the temporary folder can be written");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
-    let logs = Logs::open(&folder, Duration::from_secs(86_400), &Clock::system(), &SelfMetrics::default()).expect("the store opens");
+    let logs =
+        Logs::open(&folder, Duration::from_secs(86_400), &Clock::system(), &SelfMetrics::default()).expect("the store opens");
     let batch = records(1_000);
     bencher.counter(ItemsCount::new(64_000_usize)).bench(|| {
         runtime.block_on(async {

@@ -92,18 +92,20 @@ impl Host {
 
         let (logs, metrics, state) = open_engines(&config, &clock, &own).await?;
         let outbox = delivery::outbox::Outbox::new(state.clone());
+        let external_url = config.server.external_url.clone().unwrap_or_else(|| format!("http://{}", reachable(address)));
         let settings = alerts::Settings {
             alerting: config.alerting.clone(),
             collection_interval: config.performance.collection_interval,
-            external_url: config.server.external_url.clone().unwrap_or_else(|| format!("http://{address}")),
+            external_url: external_url.clone(),
         };
-        let alerts =
-            Alerts::open(state.clone(), outbox.clone(), settings, clock.clone(), &own, adapters::matchers()).await?;
-        let delivery = Delivery::open(outbox, &config, clock.clone(), &own)?;
+        let alerts = Alerts::open(state.clone(), outbox.clone(), settings, clock.clone(), &own, adapters::matchers()).await?;
+        let ca_file = config.server.ca_file.as_deref();
+        let delivery = Delivery::new(outbox, &config.alerting, ca_file, external_url, clock.clone(), own.clone())?;
 
         let shutdown = CancellationToken::new();
         let files = FileStatuses::default();
-        let (janitor, findings) = Janitor::new(logs.clone(), metrics.clone(), &config.storage, &config.logging, clock.clone(), &own);
+        let (janitor, findings) =
+            Janitor::new(logs.clone(), metrics.clone(), &config.storage, &config.logging, clock.clone(), &own);
         let parts = Parts {
             started_at: clock.now(),
             clock: clock.clone(),
@@ -151,7 +153,14 @@ impl Host {
                 }
             }
         });
-        tasks.spawn(delivery.run(shutdown.clone()));
+        tasks.spawn({
+            let stop = shutdown.clone();
+            async move {
+                if let Err(error) = delivery.run(stop).await {
+                    tracing::error!(%error, "nothing is delivered: the outbox cannot be read");
+                }
+            }
+        });
         tasks.spawn(janitor.run(shutdown.clone()));
         let forwarded = CancellationToken::new();
         let own_queue = if config.inputs.own_log { kept.own_log.take() } else { None };

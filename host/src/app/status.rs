@@ -48,9 +48,13 @@ impl Parts {
         parts.push(self.collector());
         parts.extend(self.followed_files());
         parts.push(self.rules());
-        parts.extend(self.delivery.parts());
+        parts.extend(self.receivers());
         parts.push(self.storage());
-        for (name, what) in [("error_tracking", "errors are not grouped"), ("log_analysis", "patterns are not mined"), ("plugins", "components are not run")] {
+        for (name, what) in [
+            ("error_tracking", "errors are not grouped"),
+            ("log_analysis", "patterns are not mined"),
+            ("plugins", "components are not run"),
+        ] {
             parts.push(Part::new(name, PartState::Inactive, format!("not built yet: {what}"), ""));
         }
         Ok(Status {
@@ -110,11 +114,8 @@ impl Parts {
                 FileState::Missing => PartState::Inactive,
                 _ => PartState::Ok,
             };
-            let detail = if file.detail.is_empty() {
-                format!("{} of {} bytes read", file.offset, file.size)
-            } else {
-                file.detail.clone()
-            };
+            let detail =
+                if file.detail.is_empty() { format!("{} of {} bytes read", file.offset, file.size) } else { file.detail.clone() };
             Part::new(&name, state, detail, "")
         };
         files.iter().map(part).collect()
@@ -127,10 +128,23 @@ impl Parts {
         match failures.first() {
             None => Part::ok("alerting", format!("{rules} rules, {firing} firing")),
             Some(first) => {
-                let detail = format!("{} of {rules} rules cannot be evaluated; `{}`: {}", failures.len(), first.rule, first.problem);
+                let detail =
+                    format!("{} of {rules} rules cannot be evaluated; `{}`: {}", failures.len(), first.rule, first.problem);
                 Part::new("alerting", PartState::Degraded, detail, "`watchfire rules` shows each with its reason")
             }
         }
+    }
+
+    fn receivers(&self) -> Vec<Part> {
+        let problems = self.delivery.problems();
+        let part = |receiver: &crate::delivery::types::Receiver| {
+            let name = format!("receiver {}", receiver.name);
+            match problems.iter().find(|problem| problem.receiver == receiver.name) {
+                Some(problem) => Part::new(&name, PartState::Degraded, &problem.detail, &problem.hint),
+                None => Part::ok(&name, "ready"),
+            }
+        };
+        self.config.alerting.receivers.iter().map(part).collect()
     }
 
     fn storage(&self) -> Part {

@@ -33,8 +33,15 @@ pub(super) fn start(args: &StartArgs) -> Answer {
     own_log::install(&config.logging, log_target(args, &config), config.inputs.own_log.then_some(forward))?;
     let shutdown = CancellationToken::new();
     let ready = announcement(args, &config);
-    let options =
-        RunOptions { shutdown: shutdown.clone(), metrics, own_log: config.inputs.own_log.then_some(queue), ready: Some(ready) };
+    let again = args.clone();
+    let reload = Box::new(move || load(&again).context("cannot load configuration"));
+    let options = RunOptions {
+        shutdown: shutdown.clone(),
+        metrics,
+        own_log: config.inputs.own_log.then_some(queue),
+        ready: Some(ready),
+        reload: Some(reload),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let signals = stop_on_signals(shutdown)?;

@@ -17,8 +17,8 @@ use super::health::{self, Health};
 use super::{MetricInfo, Metrics, SeriesData};
 use crate::clock::Clock;
 use crate::http::ApiError;
-use crate::http::error::ErrorBody;
 use crate::http::Params;
+use crate::http::error::ErrorBody;
 use crate::telemetry::SelfMetrics;
 
 /// A series that got nothing for so long is not exposed, as Prometheus forgets it after as long.
