@@ -63,6 +63,17 @@ fn what_create_config_writes_is_accepted_without_a_warning() {
 }
 
 #[test]
+fn the_toml_example_is_accepted() {
+    let text = include_str!("../../../../examples/config/watchfire.toml");
+    let secrets = [("CHAT_WEBHOOK_URL", "https://chat.example.com/hook"), ("SMTP_PASSWORD", "hunter2")];
+    let config = load_named("watchfire.toml", text, &secrets).unwrap();
+    assert_eq!((config.alerting.rules.len(), config.alerting.receivers.len(), config.inputs.files.len()), (6, 2, 2));
+    assert_eq!(config.warnings, [""; 0]);
+    let error = load_named("watchfire.toml", text, &secrets[1..]).unwrap_err();
+    insta::assert_snapshot!(error, @"watchfire.toml: alerting.receivers[0].webhook.url: environment variable `CHAT_WEBHOOK_URL` is not set");
+}
+
+#[test]
 fn an_enabled_placeholder_is_a_warning() {
     let config = load(&example::SPECIFIED.replace(r#""enabled": false"#, r#""enabled": true"#), &[]).unwrap();
     insta::assert_snapshot!(config.warnings.join("\n"), @r"
