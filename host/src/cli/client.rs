@@ -23,11 +23,14 @@ pub(super) enum ClientError {
     /// It answers that it will not.
     #[error("the host refused ({status}): {message}")]
     Refused { status: u16, message: String, retry_after: Option<Duration> },
+    /// Something else answers.
+    #[error("what answers at {url} is no watchfire (it said {status})")]
+    Foreign { url: String, status: reqwest::StatusCode },
     /// Its answer broke off.
     #[error("the host's answer broke off")]
     Interrupted(#[source] reqwest::Error),
     /// It answers something that is not JSON.
-    #[error("the host's answer is not what a watchfire says: is {url} one?")]
+    #[error("what answers at {url} is no watchfire (it did not send JSON)")]
     Strange {
         url: String,
         #[source]
@@ -88,7 +91,22 @@ impl Client {
             // The library's own message repeats the address, with what stands in its query.
             source: Box::new(Causes::of(&error)),
         })?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+    }
+
+    async fn refusal(&self, response: Response) -> ClientError {
+        let status = response.status();
+        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = response.bytes().await.unwrap_or_default();
+        let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let message = match json["error"]["message"].as_str() {
+            Some(message) => message,
+            // A proxy between us and the host may well be the one that is busy.
+            None if status.is_server_error() => status.canonical_reason().unwrap_or("no reason given"),
+            None => return ClientError::Foreign { url: self.url().to_owned(), status },
+        };
+        let message = message.to_owned();
+        ClientError::Refused { status: status.as_u16(), message, retry_after: seconds.map(Duration::from_secs) }
     }
 
     /// Asks for `path` and returns the JSON that comes back.
@@ -181,19 +199,6 @@ impl Causes {
             root.map_or_else(|| "the request failed".into(), ToString::to_string)
         })
     }
-}
-
-async fn refusal(response: Response) -> ClientError {
-    let status = response.status();
-    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = response.bytes().await.unwrap_or_default();
-    let json: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let text = json["error"]["message"].as_str().map(str::to_owned);
-    // Not one of our answers: a proxy's page, perhaps.
-    let text =
-        text.unwrap_or_else(|| String::from_utf8_lossy(&body).lines().next().unwrap_or_default().chars().take(200).collect());
-    let message = if text.is_empty() { status.canonical_reason().unwrap_or("no reason given").to_owned() } else { text };
-    ClientError::Refused { status: status.as_u16(), message, retry_after: seconds.map(Duration::from_secs) }
 }
 
 fn is_loopback(url: &Url) -> bool {

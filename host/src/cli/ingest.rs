@@ -126,6 +126,40 @@ async fn send(client: &Client, query: Query<'_>, body: Vec<u8>) -> Result<Value,
 mod tests {
     use super::*;
 
+    /// A host that is busy at first, then refuses every line that says `bad`.
+    async fn busy_host() -> String {
+        use axum::response::IntoResponse as _;
+        let asked = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let take = move |body: String| async move {
+            if asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 2 {
+                let busy = crate::http::ApiError::busy("the queue is full", Duration::ZERO).into_response();
+                return (busy.status(), [("retry-after", "0")], busy.into_body()).into_response();
+            }
+            let bad: Vec<usize> =
+                (1..).zip(body.lines()).filter(|(_, line)| line.contains("bad")).map(|(number, _)| number).collect();
+            let errors: Vec<Value> = bad.iter().map(|line| serde_json::json!({ "line": line, "reason": "too old" })).collect();
+            let accepted = body.lines().count() - bad.len();
+            axum::Json(serde_json::json!({ "accepted": accepted, "rejected": bad.len(), "errors": errors })).into_response()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(
+            async move { axum::serve(listener, axum::Router::new().route("/api/v1/logs", axum::routing::post(take))).await },
+        );
+        url
+    }
+
+    #[tokio::test]
+    async fn a_busy_host_is_asked_again_and_refused_lines_are_counted() {
+        let client = Client::new(&crate::cli::args::HostArgs { url: busy_host().await, token: None }).unwrap();
+        let (sender, lines) = mpsc::channel(4096);
+        let text = format!("{}bad\n", "good\n".repeat(1200));
+        std::thread::spawn(move || read_lines(text.as_bytes(), &sender));
+        let mut totals = Totals::default();
+        send_all(&client, &[], lines, &mut totals).await.unwrap();
+        assert_eq!((totals.lines, totals.accepted, totals.rejected), (1201, 1200, 1));
+    }
+
     #[tokio::test]
     async fn lines_come_in_batches_with_their_ends() {
         let (sender, mut lines) = mpsc::channel(4096);

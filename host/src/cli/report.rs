@@ -58,9 +58,16 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             ClientError::Unreachable { .. } => {
                 Some("start it with `watchfire start`, or name another host with --url or WATCHFIRE_URL".to_owned())
             }
+            ClientError::Foreign { .. } | ClientError::Strange { .. } => {
+                Some("name the host with --url or WATCHFIRE_URL; `watchfire start` says where it is".to_owned())
+            }
             ClientError::Refused { status: 401, .. } => Some("give the host's token with --token or WATCHFIRE_TOKEN".to_owned()),
             _ => None,
         };
+    }
+    if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+        let is_busy = error.kind() == std::io::ErrorKind::AddrInUse;
+        return is_busy.then(|| "another program uses this address: stop it, or choose another with --listen".to_owned());
     }
     let unreadable = |problem: &crate::config::Problem| problem.reason.contains("No such file");
     let errors = cause.downcast_ref::<ConfigErrors>()?;

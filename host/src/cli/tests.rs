@@ -184,6 +184,9 @@ fn exit_codes_tell_asked_wrongly_from_failed() {
     assert_eq!(ask_host(&url, &["metrics", "nothing"]).1, Exit::Wrong);
     assert_eq!(ask_host(&url, &["search", "--attribute", "novalue"]).1, Exit::Wrong);
     assert_eq!(ask_host("nonsense", &["status"]).1, Exit::Wrong);
+    let stranger = serve(Router::new().route("/api/v1/rules", get(|| async { "<html>" })));
+    assert_eq!(ask_host(&stranger, &["status"]).1, Exit::Failed);
+    assert_eq!(ask_host(&stranger, &["rules"]).1, Exit::Failed);
     assert_eq!(ask_host("http://127.0.0.1:1", &["status"]).1, Exit::Failed);
     assert_eq!(run_here(&["nonsense"]).1, Exit::Wrong);
     assert_eq!(run_here(&["--help"]).1, Exit::Done);

@@ -20,7 +20,7 @@ pub(super) const SPECIFIED: [(&str, &str); 8] = [
     ("MONITORING_FROM_EMAIL", "alerting.notifications.email.from_email"),
 ];
 
-/// What surrounds the process. A value, so that a test can say what it is.
+/// What surrounds the process. A value, so that a test can say what it is. Without `Debug`: variables may hold secrets.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,

@@ -63,6 +63,17 @@ fn what_create_config_writes_is_accepted_without_a_warning() {
 }
 
 #[test]
+fn the_toml_example_is_accepted() {
+    let text = include_str!("../../../../examples/config/watchfire.toml");
+    let secrets = [("CHAT_WEBHOOK_URL", "https://chat.example.com/hook"), ("SMTP_PASSWORD", "hunter2")];
+    let config = load_named("watchfire.toml", text, &secrets).unwrap();
+    assert_eq!((config.alerting.rules.len(), config.alerting.receivers.len(), config.inputs.files.len()), (6, 2, 2));
+    assert_eq!(config.warnings, [""; 0]);
+    let error = load_named("watchfire.toml", text, &secrets[1..]).unwrap_err();
+    insta::assert_snapshot!(error, @"watchfire.toml: alerting.receivers[0].webhook.url: environment variable `CHAT_WEBHOOK_URL` is not set");
+}
+
+#[test]
 fn an_enabled_placeholder_is_a_warning() {
     let config = load(&example::SPECIFIED.replace(r#""enabled": false"#, r#""enabled": true"#), &[]).unwrap();
     insta::assert_snapshot!(config.warnings.join("\n"), @r"
@@ -143,6 +154,7 @@ fn clashes_and_contradictions_are_refused() {
 fn a_file_that_is_no_json_or_toml_or_is_not_there_is_named() {
     insta::assert_snapshot!(errors(r#"{"logging": {"level": "INFO",}}"#), @"w.json: not valid JSON: trailing comma at line 1 column 30");
     insta::assert_snapshot!(load_named("w.toml", "[server]\ntoken = \"hunter2\nlisten = 1", &[]).unwrap_err(), @r#"w.toml: not valid TOML: invalid basic string, expected `"` at line 2 column 17"#);
+    insta::assert_snapshot!(errors("{\n \"logging\": {},\n \"logging\": {}\n}"), @"w.json: not valid JSON: key `logging` stands twice at line 4 column 1");
     insta::assert_snapshot!(errors("[]"), @"w.json: expected an object, found a list");
     let missing = Config::load(Some(Path::new("/nowhere/w.json")), &Environment::of([HOME]), &CliOverrides::default());
     insta::assert_snapshot!(missing.unwrap_err(), @"/nowhere/w.json: cannot read the file: No such file or directory (os error 2)");
@@ -355,7 +367,57 @@ fn files_are_followed_by_default_and_not_when_named_otherwise() {
     assert_eq!(files(r#"{"inputs": {"files": []}}"#), []);
 }
 
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop_oneof![".{0,8}", "[0-9]{1,22}[smhdw]?", "(INFO|warn|slack|tls|>|json)"].prop_map(Value::from),
+    ];
+    let key = prop::sample::select(vec![
+        "name",
+        "url",
+        "path",
+        "webhook",
+        "email",
+        "metric",
+        "logs",
+        "threshold",
+        "window",
+        "level",
+        "headers",
+        "x",
+    ]);
+    leaf.prop_recursive(3, 24, 4, move |inner| {
+        let map = prop::collection::btree_map(key.clone().prop_map(str::to_owned), inner.clone(), 0..4);
+        prop_oneof![prop::collection::vec(inner, 0..4).prop_map(Value::from), map.prop_map(|map| map.into_iter().collect())]
+    })
+}
+
 proptest! {
+    /// The shape checker knows all that the types know: what it leaves can always be read, and nothing panics after it.
+    #[test]
+    fn what_the_shape_checker_leaves_can_be_read(
+        settings in prop::collection::vec((prop::sample::select(Shape::of::<RawConfig>().paths()), any_json()), 1..6),
+    ) {
+        let mut tree = Value::Object(Map::new());
+        for (path, value) in settings {
+            let mut node = &mut tree;
+            for key in path.split('.') {
+                if !node.is_object() {
+                    *node = Value::Object(Map::new());
+                }
+                node = &mut node[key];
+            }
+            *node = value;
+        }
+        let _ = load(&tree.to_string(), &[]);
+        Shape::of::<RawConfig>().clean(&mut tree, "", &mut Vec::new());
+        let read = serde_json::from_value::<RawConfig>(tree);
+        prop_assert!(read.is_ok(), "{:?}", read.err());
+    }
+
     /// Whatever is wrong with single keys, each of them is named, and nothing else is.
     #[test]
     fn every_wrong_key_is_named(wrong in proptest::sample::subsequence(vec![
