@@ -138,3 +138,14 @@ fn refused(error: IngestError) -> ApiError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use utoipa::OpenApi as _;
+
+    #[test]
+    fn every_path_is_documented() {
+        let paths: Vec<String> = super::ApiDoc::openapi().paths.paths.into_keys().collect();
+        assert_eq!(paths, ["/api/v1/logs", "/v1/logs", "/v1/metrics", "/v1/traces"]);
+    }
+}
