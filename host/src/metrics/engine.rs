@@ -122,9 +122,11 @@ impl Engine {
             let mut accepted = Accepted::default();
             for point in batch {
                 let timestamp = if point.timestamp == Timestamp::ZERO { now } else { point.timestamp };
-                let slot = match check(&point.series, timestamp, oldest, newest) {
-                    Some(refusal) => Err((refusal, point.series)),
-                    None => self.slot(point.series).map_err(|key| (Refusal::SeriesLimit, key)),
+                let slot = if let Some(refusal) = check(&point.series, timestamp, oldest, newest) {
+                    Err((refusal, point.series))
+                } else {
+                    let room = self.has_room();
+                    self.slot(point.series, room).map_err(|key| (Refusal::SeriesLimit, key))
                 };
                 let slot = match slot {
                     Ok(slot) => slot,
@@ -256,9 +258,11 @@ impl Engine {
         (rows, totals)
     }
 
-    /// Takes in a series as it was stored; `row` is its number if the file is the present one. `None` beyond the cap.
+    /// Takes in a series as it was stored; `row` is its number if the file is the present one, and then it is taken in beyond the
+    /// cap too, because it may have points that are not in chunks. `None` beyond the cap.
     pub fn restore_series(&mut self, key: SeriesKey, kind: MetricKind, unit: String, row: Option<i64>) -> Option<Slot> {
-        let slot = self.slot(key).ok()?;
+        let room = row.is_some() || self.has_room();
+        let slot = self.slot(key, room).ok()?;
         let series = self.series[slot as usize].as_mut()?;
         (series.kind, series.unit) = (kind, unit);
         if let Some(row) = row {
@@ -349,6 +353,18 @@ impl Engine {
         names
     }
 
+    /// Returns the samples per series that memory holds at most.
+    #[must_use]
+    pub fn history_size(&self) -> usize {
+        self.settings.history_size
+    }
+
+    /// Returns whether there are samples of a metric called `name`, in either spelling.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.matching(name, &[]).any(|series| !series.ring.is_empty())
+    }
+
     /// Returns the number of series in memory.
     #[must_use]
     pub fn series_count(&self) -> usize {
@@ -377,12 +393,16 @@ impl Engine {
         series.filter(move |series| has_labels(&series.key, labels))
     }
 
-    /// Returns the slot of `key`, a new one if need be; the key itself when there is no room.
-    fn slot(&mut self, key: SeriesKey) -> Result<Slot, SeriesKey> {
+    fn has_room(&self) -> bool {
+        self.by_key.len() < self.settings.max_series
+    }
+
+    /// Returns the slot of `key`, a new one if need be and if there is `room`; otherwise the key itself.
+    fn slot(&mut self, key: SeriesKey, room: bool) -> Result<Slot, SeriesKey> {
         if let Some(slot) = self.by_key.get(&key) {
             return Ok(*slot);
         }
-        if self.by_key.len() >= self.settings.max_series {
+        if !room {
             return Err(key);
         }
         let slot = self.free.pop().unwrap_or_else(|| {

@@ -243,7 +243,7 @@ fn store_to_engine(
     let totals: FxHashMap<i64, f64> =
         if with_totals { store::read_totals(connection)?.into_iter().collect() } else { FxHashMap::default() };
     for series in store::series_after(connection, 0, usize::MAX >> 1)? {
-        let (samples, mut damaged) = store::read_chunks(connection, series.row, since, Timestamp::MAX)?;
+        let (samples, mut damaged) = store::newest_samples(connection, series.row, since, engine.history_size())?;
         damage.append(&mut damaged);
         let total = totals.get(&series.row).copied();
         if samples.is_empty() && total.is_none() && !present {

@@ -91,7 +91,7 @@ impl Metrics {
     pub fn is_known(&self, name: &str) -> bool {
         let name = normalized_name(name);
         let closed = self.shared.days.closed();
-        !self.shared.engine.read().recent(&name, &[], Timestamp::MAX).is_empty()
+        self.shared.engine.read().knows(&name)
             || closed.iter().any(|(_, day)| day.names.iter().any(|info| normalized_name(&info.name) == name))
     }
 }

@@ -195,6 +195,32 @@ pub fn read_chunks(
     Ok((samples, damage))
 }
 
+/// Returns about the newest `limit` samples of one series from `since` on, as whole chunks, in order of writing; damaged chunks are
+/// left out.
+pub fn newest_samples(
+    connection: &Connection,
+    series: i64,
+    since: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<(Vec<Sample>, Damage)> {
+    let sql = "SELECT id, data FROM chunks WHERE series = ?1 AND max_time >= ?2 ORDER BY id DESC";
+    let mut query = connection.prepare_cached(sql)?;
+    let (mut parts, mut count, mut damage) = (Vec::new(), 0, Damage::new());
+    let mut rows = query.query(params![series, since.as_nanos() as i64])?;
+    while count < limit
+        && let Some(row) = rows.next()?
+    {
+        match chunk::decode(row.get_ref(1)?.as_blob()?) {
+            Ok(part) => {
+                count += part.len();
+                parts.push(part);
+            }
+            Err(error) => damage.push(format!("chunk {}: {error}", row.get::<_, i64>(0)?)),
+        }
+    }
+    Ok((parts.into_iter().rev().flatten().collect(), damage))
+}
+
 /// Returns what was committed since the last flush, in order of arrival; damaged batches are left out.
 pub fn read_batches(connection: &Connection) -> rusqlite::Result<(Vec<BatchPoint>, Damage)> {
     let mut query = connection.prepare("SELECT id, data FROM batches ORDER BY id")?;

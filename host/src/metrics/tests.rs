@@ -234,6 +234,19 @@ async fn a_query_gives_the_newest_samples_of_the_range() {
 }
 
 #[tokio::test]
+async fn a_lower_cap_on_series_loses_no_point_of_before() {
+    let host = Host::new();
+    let metrics = host.open();
+    metrics.ingest(vec![point("a", START, 1.0), point("b", START, 2.0)]).await.unwrap();
+    crash(metrics);
+    let metrics = host.open_with(MetricsSettings { max_series: 1, ..MetricsSettings::default() });
+    metrics.flush().await.unwrap();
+    let accepted = metrics.ingest(vec![point("c", START, 3.0), point("b", START.plus(seconds(1)), 4.0)]).await.unwrap();
+    assert_eq!((accepted.accepted, accepted.rejected), (1, 1));
+    assert_eq!((stored(&metrics, "a").await, stored(&metrics, "b").await), (vec![1.0], vec![2.0, 4.0]));
+}
+
+#[tokio::test]
 async fn health_names_what_is_wrong_and_what_is_missing() {
     let host = Host::new();
     let metrics = host.open();
