@@ -230,7 +230,9 @@ async fn list_alerts(State(alerts): State<Alerts>, Query(list): Query<ListQuery>
 async fn show_alert(State(alerts): State<Alerts>, Path(fingerprint): Path<String>) -> Result<Json<AlertDetail>, ApiError> {
     let wanted = fingerprint.clone();
     let detail = alerts.0.database.read(move |connection| query::detail(connection, &wanted)).await?;
-    detail.map(Json).ok_or_else(|| ApiError::not_found(format!("there is no alert `{fingerprint}`; `GET /api/v1/alerts` lists them")))
+    detail
+        .map(Json)
+        .ok_or_else(|| ApiError::not_found(format!("there is no alert `{fingerprint}`; `GET /api/v1/alerts` lists them")))
 }
 
 /// Lists notifications: queued, delivered, dead and superseded.
@@ -254,8 +256,7 @@ async fn export_alerts(State(alerts): State<Alerts>, Query(range): Query<RangeQu
         let database = database.clone();
         async move {
             let Some(after) = after else { return Ok(None) };
-            let (rows, last) =
-                database.read(move |connection| query::history_after(connection, after, since, until, PAGE)).await?;
+            let (rows, last) = database.read(move |connection| query::history_after(connection, after, since, until, PAGE)).await?;
             let mut text = String::new();
             for row in &rows {
                 text.push_str(&serde_json::to_string(row).map_err(std::io::Error::other)?);

@@ -159,9 +159,8 @@ fn a_broken_rule_leaves_the_others_alone() {
 
 #[test]
 fn aggregates_look_at_the_window() {
-    let samples: Vec<Sample> = [(0, 10.0), (10, 30.0), (20, 5.0), (30, 15.0)]
-        .map(|(at, value)| Sample { timestamp: seconds(at), value })
-        .to_vec();
+    let samples: Vec<Sample> =
+        [(0, 10.0), (10, 30.0), (20, 5.0), (30, 15.0)].map(|(at, value)| Sample { timestamp: seconds(at), value }).to_vec();
     let all = [Aggregate::Last, Aggregate::Avg, Aggregate::Min, Aggregate::Max, Aggregate::Increase];
     assert_eq!(all.map(|aggregate| reduce(aggregate, &samples).unwrap()), [15.0, 15.0, 5.0, 30.0, 35.0]);
     assert!((reduce(Aggregate::Rate, &samples).unwrap() - 35.0 / 30.0).abs() < 1e-9);

@@ -107,12 +107,16 @@ impl Alerts {
         factory: MatcherFactory,
     ) -> Result<Self, StoreError> {
         let now = clock.now();
-        let (stored, known) = database.read(move |connection| Ok((store::rules(connection)?, store::load(connection, now)?))).await?;
+        let (stored, known) =
+            database.read(move |connection| Ok((store::rules(connection)?, store::load(connection, now)?))).await?;
         let mut rules = settings.alerting.rules.clone();
         for (name, body) in stored {
             match view::rule_from_json(&body) {
                 Ok(rule) if rules.iter().any(|known| known.name == rule.name) => {
-                    warn!(rule = name, "rule `{name}` made through the API is not used: the configuration has one of the same name");
+                    warn!(
+                        rule = name,
+                        "rule `{name}` made through the API is not used: the configuration has one of the same name"
+                    );
                 }
                 Ok(rule) => rules.push(rule),
                 Err(problem) => warn!(rule = name, problem, "rule `{name}` made through the API cannot be read"),

@@ -282,8 +282,9 @@ mod tests {
                 let flush = flush(&self.members, self.last, self.send_resolved, &TIMING, at);
                 if let Some(reason) = flush.notify {
                     let listed = self.members.iter().zip(&flush.verdicts).filter(|(_, verdict)| verdict.listed);
-                    let listed: Vec<_> =
-                        listed.map(|(member, _)| format!("{}{}", if member.firing { '+' } else { '-' }, member.fingerprint)).collect();
+                    let listed: Vec<_> = listed
+                        .map(|(member, _)| format!("{}{}", if member.firing { '+' } else { '-' }, member.fingerprint))
+                        .collect();
                     self.seen.push(format!("{}s {} {}", at.as_millis() / 1000, reason.name(), listed.join(" ")));
                     self.last = Some(at);
                 }

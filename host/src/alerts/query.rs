@@ -87,7 +87,12 @@ fn notification(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Outb
     let receipts = connection
         .prepare_cached("SELECT at, attempt, outcome, detail FROM receipts WHERE outbox_id = ?1 ORDER BY attempt")?
         .query_map([&id], |row| {
-            Ok(ReceiptView { at: time(row, "at")?, attempt: row.get("attempt")?, outcome: row.get("outcome")?, detail: row.get("detail")? })
+            Ok(ReceiptView {
+                at: time(row, "at")?,
+                attempt: row.get("attempt")?,
+                outcome: row.get("outcome")?,
+                detail: row.get("detail")?,
+            })
         })?
         .collect::<rusqlite::Result<_>>()?;
     Ok(OutboxView {

@@ -79,11 +79,7 @@ impl Runner {
     ///
     /// # Errors
     /// The database's.
-    pub async fn new(
-        alerts: Alerts,
-        samples: Arc<dyn SampleSource>,
-        logs: Arc<dyn LogSource>,
-    ) -> Result<Self, StoreError> {
+    pub async fn new(alerts: Alerts, samples: Arc<dyn SampleSource>, logs: Arc<dyn LogSource>) -> Result<Self, StoreError> {
         let now = alerts.0.clock.now();
         let rules = alerts.rules();
         let policy = Arc::new(alerts.0.settings.policy(&rules));
@@ -227,12 +223,8 @@ impl Runner {
             let changed = !evaluation.transitions.is_empty();
             let step = Step { transitions: evaluation.transitions.clone(), touched: evaluation.touched, refreshed };
             let (policy, leases) = (Arc::clone(&self.policy), self.alerts.0.outbox.leases().clone());
-            let applied = self
-                .alerts
-                .0
-                .database
-                .write(move |transaction| store::apply(transaction, &leases, &policy, &step, now))
-                .await?;
+            let applied =
+                self.alerts.0.database.write(move |transaction| store::apply(transaction, &leases, &policy, &step, now)).await?;
             if changed {
                 crash_point("alerts.after_transition_commit");
             }
@@ -342,3 +334,7 @@ impl Alerts {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "runtime_tests.rs"]
+mod tests;

@@ -91,13 +91,7 @@ fn text<T: serde::Serialize>(value: &T) -> String {
 ///
 /// # Errors
 /// SQLite's; nothing is stored then.
-pub fn apply(
-    connection: &Connection,
-    leases: &Leases,
-    policy: &Policy,
-    step: &Step,
-    now: Timestamp,
-) -> rusqlite::Result<Applied> {
+pub fn apply(connection: &Connection, leases: &Leases, policy: &Policy, step: &Step, now: Timestamp) -> rusqlite::Result<Applied> {
     for transition in &step.transitions {
         store_transition(connection, transition, now)?;
         match transition.to {
@@ -273,13 +267,7 @@ fn flush_due(connection: &Connection, leases: &Leases, policy: &Policy, now: Tim
 }
 
 /// Flushes one group; returns whether a notification was queued.
-fn flush(
-    connection: &Connection,
-    leases: &Leases,
-    policy: &Policy,
-    group: &GroupRow,
-    now: Timestamp,
-) -> rusqlite::Result<bool> {
+fn flush(connection: &Connection, leases: &Leases, policy: &Policy, group: &GroupRow, now: Timestamp) -> rusqlite::Result<bool> {
     let Some(target) = policy.targets.iter().find(|target| target.name == group.receiver) else {
         connection.execute("DELETE FROM group_alerts WHERE group_key = ?1", [&group.key])?;
         connection.execute("DELETE FROM groups WHERE key = ?1", [&group.key])?;
@@ -290,7 +278,15 @@ fn flush(
     let id = outbox::new_id(now);
     for ((member, alert), verdict) in members.iter().zip(&mut alerts).zip(&flush.verdicts) {
         let notified = verdict.listed.then_some(id.as_str());
-        decide(connection, &group.key, &member.fingerprint, now, verdict.suppressed, flush.notify.map(|reason| reason.name()), notified)?;
+        decide(
+            connection,
+            &group.key,
+            &member.fingerprint,
+            now,
+            verdict.suppressed,
+            flush.notify.map(|reason| reason.name()),
+            notified,
+        )?;
         if verdict.told == member.told {
             continue;
         }
@@ -397,8 +393,9 @@ fn decide(
 
 /// Returns the earliest deadline of all groups.
 pub fn next_flush(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
-    let nanos: Option<i64> =
-        connection.prepare_cached("SELECT min(flush_at) FROM groups WHERE flush_at IS NOT NULL")?.query_row([], |row| row.get(0))?;
+    let nanos: Option<i64> = connection
+        .prepare_cached("SELECT min(flush_at) FROM groups WHERE flush_at IS NOT NULL")?
+        .query_row([], |row| row.get(0))?;
     Ok(nanos.map(|nanos| Timestamp::from_nanos(nanos.max(0) as u64)))
 }
 
@@ -407,7 +404,9 @@ pub fn next_flush(connection: &Connection) -> rusqlite::Result<Option<Timestamp>
 /// A firing alert whose condition held when it was last stored counts as holding until `now`.
 pub fn load(connection: &Connection, now: Timestamp) -> rusqlite::Result<Known> {
     connection
-        .prepare("SELECT fingerprint, rule, labels, state, since, last_held_at, value FROM alerts WHERE state IN ('pending', 'firing')")?
+        .prepare(
+            "SELECT fingerprint, rule, labels, state, since, last_held_at, value FROM alerts WHERE state IN ('pending', 'firing')",
+        )?
         .query_map([], |row| {
             let since = time(row, "since")?;
             let held = optional_time(row, "last_held_at")?;
@@ -497,7 +496,8 @@ pub fn prune(connection: &Connection, policy: &Policy, now: Timestamp) -> rusqli
 
 /// Stores a rule made through the API; false if there is one of this name.
 pub fn insert_rule(connection: &Connection, name: &str, body: &str, now: Timestamp) -> rusqlite::Result<bool> {
-    let inserted = connection.execute("INSERT INTO rules VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING", params![name, body, nanos(now)])?;
+    let inserted =
+        connection.execute("INSERT INTO rules VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING", params![name, body, nanos(now)])?;
     Ok(inserted == 1)
 }
 

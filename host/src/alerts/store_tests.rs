@@ -263,7 +263,11 @@ fn check(world: &mut World, crashes: usize) -> Result<(), TestCaseError> {
             let gap = pair[1].1.since(pair[0].1);
             match (pair[0].0, pair[1].0) {
                 (Status::Resolved, Status::Firing) => {
-                    let told = list.iter().filter(|mention| mention.0 == Status::Firing && mention.1 < pair[1].1).map(|mention| mention.1).max();
+                    let told = list
+                        .iter()
+                        .filter(|mention| mention.0 == Status::Firing && mention.1 < pair[1].1)
+                        .map(|mention| mention.1)
+                        .max();
                     let rest = told.map(|told| pair[1].1.since(told));
                     prop_assert!(rest.is_none_or(|rest| rest >= world.policy.cooldown), "cooldown broken: {:?}", rest);
                 }

@@ -169,9 +169,15 @@ impl RuleBody {
         require(self.threshold.is_finite(), "threshold: expected a finite number");
         require(!self.window.is_zero() && self.window <= MAX_WINDOW, "window: expected more than 0 and at most 7 days");
         require(self.metric.is_some() != self.logs.is_some(), "expected exactly one of `metric` and `logs`");
-        require(self.metric.is_none() || self.group_by.is_empty(), "group_by: only for `logs`; a metric makes one alert per series");
+        require(
+            self.metric.is_none() || self.group_by.is_empty(),
+            "group_by: only for `logs`; a metric makes one alert per series",
+        );
         require(self.logs.is_none() || self.matching.is_empty(), "match: only for `metric`; use `logs.attributes`");
-        require(self.group_by.len() <= 8 && !self.group_by.iter().any(String::is_empty), "group_by: expected at most 8 attribute names");
+        require(
+            self.group_by.len() <= 8 && !self.group_by.iter().any(String::is_empty),
+            "group_by: expected at most 8 attribute names",
+        );
         let condition = match (self.metric, self.logs) {
             (Some(name), _) => {
                 require(!name.is_empty(), "metric: expected a name");

@@ -227,8 +227,7 @@ pub(crate) mod testing {
         let resource = batch.resource(vec![(keys::SERVICE_NAME.into(), service.into())]);
         for second in seconds {
             let observed = Timestamp::from_seconds(*second);
-            let head =
-                RecordHead { timestamp: observed, observed, severity: Severity::ERROR, resource, ..RecordHead::default() };
+            let head = RecordHead { timestamp: observed, observed, severity: Severity::ERROR, resource, ..RecordHead::default() };
             batch.push(&head, ValueRef::Text("boom"));
         }
         batch

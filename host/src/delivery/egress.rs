@@ -30,9 +30,8 @@ impl Egress {
         // Whoever came first chose the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let certificates = |path: &Path, problem: String| ChannelError::Certificates { path: path.display().to_string(), problem };
-        let authorities = ca_file
-            .map(|path| std::fs::read(path).map_err(|error| certificates(path, error.to_string())))
-            .transpose()?;
+        let authorities =
+            ca_file.map(|path| std::fs::read(path).map_err(|error| certificates(path, error.to_string()))).transpose()?;
         let mut roots = Vec::new();
         if let (Some(path), Some(pem)) = (ca_file, &authorities) {
             roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|error| certificates(path, error.to_string()))?;

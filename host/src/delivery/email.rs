@@ -70,7 +70,10 @@ impl EmailChannel {
         }
         let tls = match email.tls {
             SmtpTls::None if !is_loopback_host(&email.smtp_host) => {
-                return Err(format!("plain SMTP is only spoken to this machine, not to `{}`: use starttls or tls", email.smtp_host));
+                return Err(format!(
+                    "plain SMTP is only spoken to this machine, not to `{}`: use starttls or tls",
+                    email.smtp_host
+                ));
             }
             SmtpTls::None => Tls::None,
             SmtpTls::Starttls => Tls::Required(tls_parameters(&email.smtp_host, egress)?),

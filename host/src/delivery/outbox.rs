@@ -242,9 +242,13 @@ pub fn settle(
         Settled::Retry { error, credentials: true, .. } => ("credentials", error),
         Settled::Dead { error } => ("dead", error),
     };
-    connection
-        .prepare_cached("INSERT OR REPLACE INTO receipts VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![id, attempt, nanos(now), outcome, detail])?;
+    connection.prepare_cached("INSERT OR REPLACE INTO receipts VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+        id,
+        attempt,
+        nanos(now),
+        outcome,
+        detail
+    ])?;
     match settled {
         Settled::Delivered { .. } => {
             connection
@@ -252,8 +256,8 @@ pub fn settle(
                     "UPDATE outbox SET state = 'delivered', attempts = ?2, settled_at = ?3, last_error = NULL WHERE id = ?1",
                 )?
                 .execute(params![id, attempt, nanos(now)])?;
-            let mut update =
-                connection.prepare_cached("UPDATE group_alerts SET delivered = 1 WHERE group_key = ?1 AND fingerprint = ?2 AND open = 1")?;
+            let mut update = connection
+                .prepare_cached("UPDATE group_alerts SET delivered = 1 WHERE group_key = ?1 AND fingerprint = ?2 AND open = 1")?;
             for alert in notification.alerts.iter().filter(|alert| alert.status == Status::Firing) {
                 update.execute([&notification.group_key, &alert.fingerprint])?;
             }

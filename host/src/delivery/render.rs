@@ -250,7 +250,8 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn sample() -> Notification {
-        let mut notification = test_notification("0194-id".into(), "chat", "http://127.0.0.1:3473", Timestamp::from_seconds(1_795_000_000));
+        let mut notification =
+            test_notification("0194-id".into(), "chat", "http://127.0.0.1:3473", Timestamp::from_seconds(1_795_000_000));
         notification.reason = NotifyReason::NewAlerts;
         notification.group_key = r#"chat:{alertname="CPU使用率过高"}"#.into();
         notification.group_labels = BTreeMap::from([("alertname".into(), "CPU使用率过高".into())]);

@@ -150,7 +150,8 @@ mod tests {
             Outcome::Credentials { .. } => "credentials",
             Outcome::Never { .. } => "never",
         };
-        let all = [200, 204, 302, 400, 401, 403, 404, 408, 410, 413, 425, 429, 500, 503].map(|status| format!("{status} {}", outcome(status)));
+        let all = [200, 204, 302, 400, 401, 403, 404, 408, 410, 413, 425, 429, 500, 503]
+            .map(|status| format!("{status} {}", outcome(status)));
         insta::assert_snapshot!(all.join(", "), @"200 delivered, 204 delivered, 302 never, 400 never, 401 credentials, 403 credentials, 404 never, 408 retry, 410 never, 413 never, 425 retry, 429 retry, 500 retry, 503 retry");
     }
 }

@@ -285,7 +285,8 @@ async fn a_process_killed_between_any_two_steps_delivers_at_least_once_and_at_mo
         }
         let database = Database::open(&path, MIGRATIONS).unwrap();
         let outbox = Outbox::new(database.clone());
-        let mut worker = worker("chat", Sender::Scripted(arrived.clone()), &outbox, &clock, &SelfMetrics::default(), &Arc::default());
+        let mut worker =
+            worker("chat", Sender::Scripted(arrived.clone()), &outbox, &clock, &SelfMetrics::default(), &Arc::default());
         assert_eq!(worker.step().await.unwrap(), Step::Worked);
         assert_eq!(worker.step().await.unwrap(), Step::Wait(None));
         let ids: Vec<String> = arrived.sent.lock().iter().map(|sent| sent.id.clone()).collect();
