@@ -334,3 +334,7 @@ impl Alerts {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "runtime_tests.rs"]
+mod tests;

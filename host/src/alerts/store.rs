@@ -513,3 +513,7 @@ pub fn rules(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>>
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+pub(crate) mod testing;

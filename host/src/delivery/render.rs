@@ -92,15 +92,18 @@ pub fn slack(notification: &Notification, now: Timestamp) -> Value {
         }
         fields.push(field("Condition", &alert.condition));
         let link = alert.annotations.get("runbook_url").filter(|url| url.starts_with("http"));
-        json!({
+        let mut attachment = json!({
             "color": color(alert),
             "fallback": slack_text(&describe(alert)),
             "text": slack_text(&describe(alert)),
-            "title": link.map(|_| "Runbook"),
-            "title_link": link,
             "fields": fields,
             "ts": alert.ends_at.unwrap_or(alert.starts_at).as_millis() / 1000,
-        })
+        });
+        if let Some(link) = link {
+            attachment["title"] = "Runbook".into();
+            attachment["title_link"] = link.as_str().into();
+        }
+        attachment
     };
     let mut text = format!("*{}*", slack_text(&title));
     if let Some(late) = late(notification, now) {
@@ -288,8 +291,6 @@ pub(crate) mod tests {
               "color": "#e01e5a",
               "fallback": "CPU at 91.23 % &lt;now&gt; (value 91.23) host=a&lt;b&gt;&amp;c, since 2026-11-18T11:06:40Z",
               "text": "CPU at 91.23 % &lt;now&gt; (value 91.23) host=a&lt;b&gt;&amp;c, since 2026-11-18T11:06:40Z",
-              "title": null,
-              "title_link": null,
               "fields": [
                 {
                   "title": "Level",
