@@ -65,6 +65,31 @@ fn toml_says_the_same_as_json() {
 }
 
 #[test]
+fn every_example_passes_check() {
+    let installation = Installation::new(json!({}));
+    let environment = [("TEAM_WEBHOOK_URL", "https://hooks.example.com/x"), ("SMTP_PASSWORD", "x")];
+    let examples = ["config", "rules"].map(|folder| watchfire_tasks::root().join("examples").join(folder));
+    let files = examples.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+    let mut checked = 0;
+    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "json" || extension == "toml")) {
+        let path = file.display().to_string();
+        installation.run_with(&["check", "--config", &path], &environment, "").expect(0);
+        checked += 1;
+    }
+    assert!(checked > 0);
+}
+
+#[test]
+fn the_configuration_in_the_readme_passes_check() {
+    let installation = Installation::new(json!({}));
+    let readme = fs::read_to_string(watchfire_tasks::root().join("README.md")).expect("there is a README");
+    let (_, after) = readme.split_once("```json\n").expect("the README shows a configuration");
+    let (text, _) = after.split_once("```").expect("the block ends");
+    fs::write(installation.path("readme.json"), text).expect("the folder can be written");
+    installation.run(&["check", "--config", "readme.json"]).expect(0);
+}
+
+#[test]
 fn a_secret_is_never_printed() {
     const SECRET: &str = "hunter2-and-more";
     let installation = Installation::new(json!({
