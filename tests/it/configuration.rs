@@ -10,7 +10,8 @@ fn every_mistake_is_named_at_once_with_its_path_and_the_nearest_name() {
     let installation = Installation::new(json!({
         "alerting": {
             "rules": [
-                {"name": "cpu", "metric": "system.cpu_percent", "threshold": 80, "receiver": "pagr"},
+                {"name": "memory", "metric": "system.memory_percent", "threshold": 80, "receiver": "pagr"},
+                {"name": "cpu", "metric": "system.cpu_percent", "threshold": 80},
                 {"name": "cpu", "metric": "system.cpu_percent", "threshold": 90},
             ],
             "receivers": [{"name": "pager", "webhook": {"url": "http://127.0.0.1:9/"}}],
@@ -18,7 +19,7 @@ fn every_mistake_is_named_at_once_with_its_path_and_the_nearest_name() {
     }));
     for command in [&["check", "--config", "config.json"][..], &["start", "--config", "config.json"]] {
         let said = installation.run(command).expect(2).stderr;
-        for part in ["config.json", "alerting.rules[0].receiver", "`pagr`", "`pager`", "alerting.rules[1].name"] {
+        for part in ["config.json", "alerting.rules[0].receiver", "`pagr`", "`pager`", "alerting.rules[2].name"] {
             assert!(said.contains(part), "{part} is missing:\n{said}");
         }
     }
@@ -37,7 +38,7 @@ fn an_unknown_key_is_refused_with_the_nearest_one() {
 fn a_wrong_type_says_what_was_expected() {
     let installation = Installation::new(json!({"storage": {"max_bytes": "plenty"}}));
     let said = installation.run(&["check", "--config", "config.json"]).expect(2).stderr;
-    assert!(said.contains("storage.max_bytes") && said.contains("plenty"), "{said}");
+    assert!(said.contains("storage.max_bytes: expected a whole number"), "{said}");
 }
 
 #[test]
@@ -62,6 +63,31 @@ fn toml_says_the_same_as_json() {
         .expect("the folder can be written");
     let said = installation.run(&["check", "--config", "config.toml"]).expect(2).stderr;
     assert!(said.contains("performance.collection_interval"), "{said}");
+}
+
+#[test]
+fn every_example_passes_check() {
+    let installation = Installation::new(json!({}));
+    let environment = [("TEAM_WEBHOOK_URL", "https://hooks.example.com/x"), ("SMTP_PASSWORD", "x")];
+    let examples = ["config", "rules"].map(|folder| watchfire_tasks::root().join("examples").join(folder));
+    let files = examples.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+    let mut checked = 0;
+    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "json" || extension == "toml")) {
+        let path = file.display().to_string();
+        installation.run_with(&["check", "--config", &path], &environment, "").expect(0);
+        checked += 1;
+    }
+    assert!(checked > 0);
+}
+
+#[test]
+fn the_configuration_in_the_readme_passes_check() {
+    let installation = Installation::new(json!({}));
+    let readme = fs::read_to_string(watchfire_tasks::root().join("README.md")).expect("there is a README");
+    let (_, after) = readme.split_once("```json\n").expect("the README shows a configuration");
+    let (text, _) = after.split_once("```").expect("the block ends");
+    fs::write(installation.path("readme.json"), text).expect("the folder can be written");
+    installation.run(&["check", "--config", "readme.json"]).expect(0);
 }
 
 #[test]

@@ -67,6 +67,14 @@ async fn last_value(client: &Client, expected: &Value) -> Option<f64> {
 }
 
 #[tokio::test]
+async fn the_example_for_python_runs_as_it_is() {
+    let host = TestHost::start();
+    otel::run_example(host.client().url());
+    host.client().records_until(100, &[("service", "shop"), ("limit", "200")]).await;
+    assert!(!host.client().series("shop.orders", &[("result", "placed")]).await.is_empty());
+}
+
+#[tokio::test]
 async fn an_answer_speaks_the_encoding_of_its_request() {
     let host = TestHost::start();
     let now = host.clock().now();

@@ -1,5 +1,6 @@
 //! Unmodified OpenTelemetry SDKs for Python, and their word for what they sent.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -35,18 +36,34 @@ pub fn send_metrics(base: &str, wire: Wire, temporality: &str, prefix: &str) -> 
     run("otel_metrics.py", &format!("{base}/v1/metrics"), wire, &["--temporality", temporality, "--prefix", prefix])
 }
 
+/// Runs the example for Python as it is, against the host at `base`.
+pub fn run_example(base: &str) {
+    let mut command = python(&watchfire_tasks::root().join("examples/python/send_logs.py"));
+    output(command.env("OTEL_EXPORTER_OTLP_ENDPOINT", base));
+}
+
 fn run(program: &str, endpoint: &str, wire: Wire, more: &[&str]) -> Vec<Value> {
-    let python = python::ensure().unwrap_or_else(|failed| panic!("{failed}"));
-    let mut command = Command::new(python);
-    command.arg(python::programs().join(program)).args(["--endpoint", endpoint]);
-    command.args(["--encoding", wire.encoding, "--compression", wire.compression]).args(more);
-    // The exporters would take an endpoint or a proxy from there.
+    let mut command = python(&python::programs().join(program));
+    command.args(["--endpoint", endpoint, "--encoding", wire.encoding, "--compression", wire.compression]).args(more);
+    let text = output(&mut command);
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+/// Returns our Python with `program`, in an environment from which exporters take neither an endpoint nor a proxy.
+fn python(program: &Path) -> Command {
+    let mut command = Command::new(python::ensure().unwrap_or_else(|failed| panic!("{failed}")));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name.to_lowercase().ends_with("_proxy")) {
         command.env_remove(name);
     }
-    let output = command.stdin(Stdio::null()).output().expect("Python runs");
-    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    command.arg(program).stdin(Stdio::null());
+    command
+}
+
+/// Returns what a program prints.
+fn output(command: &mut Command) -> String {
+    let output = command.output().expect("Python runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
     // An exporter that was refused says so on standard error, and goes on.
-    assert!(output.status.success() && !errors.contains("Failed to export"), "{program}: {errors}");
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    assert!(output.status.success() && !errors.contains("Failed to export"), "{command:?}: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

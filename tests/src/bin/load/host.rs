@@ -158,8 +158,9 @@ impl Started {
                 let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
                 bail!("the host ended with {status}:\n{log}");
             }
-            let url = fs::read_to_string(address_file).unwrap_or_default();
-            let address = url.trim().trim_start_matches("http://").parse().ok();
+            // Without its line end the address may be half written.
+            let url = fs::read_to_string(address_file).ok().filter(|text| text.ends_with('\n')).unwrap_or_default();
+            let address = url.trim().trim_start_matches("http://").trim_end_matches('/').parse().ok();
             if let Some(address) = address.filter(|address| is_ready(*address)) {
                 return Ok(address);
             }
