@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::args::{AlertsArgs, ListArgs};
 use super::client::Client;
 use super::output::{Output, say};
-use super::table::{Table, Times, json_lines, labels, pick, rows, text};
+use super::table::{Table, Times, json_lines, labels, rows, text};
 use super::{Answer, Exit};
 
 pub(super) async fn rules(args: &ListArgs, out: &mut Output<'_>) -> Answer {
@@ -17,23 +17,24 @@ pub(super) async fn rules(args: &ListArgs, out: &mut Output<'_>) -> Answer {
         json_lines(rules, out)?;
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(&["NAME", "LEVEL", "CONDITION", "FOR", "RECEIVER", "ORIGIN"]);
+    let mut table = Table::new(&["NAME", "STATE", "LEVEL", "CONDITION", "FOR", "RECEIVER", "ORIGIN"]);
     for view in rules {
         let rule = definition(view);
         let receiver = rule["receiver"].as_str().unwrap_or("all");
         table.row(vec![
             text(&rule["name"]),
+            text(&view["state"]).to_uppercase(),
             text(&rule["level"]),
             condition(rule),
             text(&rule["for"]),
             receiver.to_owned(),
-            text(pick(view, &["origin", "rule.origin"])),
+            text(&view["origin"]),
         ]);
     }
     table.write(out)?;
     for view in rules {
-        if let Some(problem) = pick(view, &["problem", "error", "last_error"]).as_str().filter(|problem| !problem.is_empty()) {
-            say(format_args!("warning: {}: {problem}", text(&definition(view)["name"])));
+        if let Some(warning) = view["warning"].as_str() {
+            say(format_args!("warning: {}: {warning}", text(&definition(view)["name"])));
         }
     }
     Ok(Exit::Done)
@@ -93,7 +94,7 @@ pub(super) async fn alerts(args: &AlertsArgs, out: &mut Output<'_>) -> Answer {
                 text(&alert["state"]).to_uppercase(),
                 text(&alert["level"]),
                 text(&alert["rule"]),
-                times.short(pick(alert, SINCE)),
+                times.short(&alert["since"]),
                 text(&alert["value"]),
                 labels(&alert["labels"]),
                 text(&alert["fingerprint"]),
@@ -104,51 +105,72 @@ pub(super) async fn alerts(args: &AlertsArgs, out: &mut Output<'_>) -> Answer {
     Ok(Exit::Done)
 }
 
-const SINCE: &[&str] = &["since", "started_at", "starts_at", "active_at", "updated_at"];
-
-/// Tells one alert: its fields, then what happened to it and who was told, as tables of whatever the host keeps.
-fn story(alert: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
-    // An answer may hold the alert beside its lists or around them.
-    let mut fields = alert.as_object().cloned().unwrap_or_default();
-    if let Some(Value::Object(inner)) = fields.shift_remove("alert") {
-        fields = inner.into_iter().chain(fields).collect();
-    }
+/// Tells one alert: its fields, what happened to it, what was decided about telling, and who was told.
+fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
     let times = Times::here();
-    let is_list = |value: &Value| value.as_array().is_some_and(|rows| rows.iter().any(Value::is_object));
-    for (key, value) in fields.iter().filter(|(_, value)| !is_list(value)) {
-        let shown = if key == "labels" || key == "annotations" { labels(value) } else { cell(key, value, &times) };
-        writeln!(out, "{key:<18} {shown}")?;
+    for (key, value) in detail["alert"].as_object().into_iter().flatten() {
+        let shown = match value {
+            Value::Object(_) => labels(value),
+            Value::String(_) if key == "since" || key.ends_with("_at") => times.short(value),
+            _ => text(value),
+        };
+        writeln!(out, "{key:<13}{shown}")?;
     }
-    for (key, value) in fields.iter().filter(|(_, value)| is_list(value)) {
-        writeln!(out, "\n{key}")?;
-        generic(rows(&serde_json::json!({ "rows": value }), "rows"), &times).write(out)?;
+    let notifications = rows(detail, "notifications");
+    let sections = [
+        ("what happened", happened(rows(detail, "history"), &times)),
+        ("what was decided", decided(rows(detail, "decisions"), &times)),
+        ("notifications", notified(notifications, &times)),
+        ("tries", tried(notifications, &times)),
+    ];
+    for (title, table) in sections.iter().filter(|(_, table)| !table.is_empty()) {
+        writeln!(out, "\n{title}")?;
+        table.write(out)?;
     }
     Ok(())
 }
 
-/// Returns a table with a column for each key of the first rows.
-fn generic(rows: &[Value], times: &Times) -> Table {
-    let mut keys: Vec<&str> = Vec::new();
-    for key in rows.iter().filter_map(Value::as_object).flat_map(serde_json::Map::keys) {
-        if !keys.contains(&key.as_str()) {
-            keys.push(key);
-        }
-    }
-    let mut table =
-        Table::new(&keys.iter().map(|key| key.to_uppercase()).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>());
-    for row in rows {
-        table.row(keys.iter().map(|key| cell(key, &row[*key], times)).collect());
+fn happened(history: &[Value], times: &Times) -> Table {
+    let mut table = Table::new(&["AT", "STATE", "VALUE", "REASON"]);
+    for row in history {
+        table.row(vec![times.short(&row["at"]), text(&row["state"]).to_uppercase(), text(&row["value"]), text(&row["reason"])]);
     }
     table
 }
 
-fn cell(key: &str, value: &Value, times: &Times) -> String {
-    let is_time = key == "since" || key == "timestamp" || key == "at" || key == "time" || key.ends_with("_at");
-    match value {
-        Value::String(_) if is_time => times.short(value),
-        Value::Object(_) => labels(value),
-        _ => text(value),
+fn decided(decisions: &[Value], times: &Times) -> Table {
+    let mut table = Table::new(&["AT", "DECISION", "REASON", "UNTIL", "NOTIFICATION"]);
+    for row in decisions {
+        let (at, until) = (times.short(&row["at"]), times.short(&row["until"]));
+        table.row(vec![at, text(&row["decision"]), text(&row["reason"]), until, text(&row["outbox_id"])]);
     }
+    table
+}
+
+fn notified(notifications: &[Value], times: &Times) -> Table {
+    let mut table = Table::new(&["ID", "STATE", "RECEIVER", "ALERTS", "TRIES", "CREATED", "NEXT TRY", "LAST ERROR"]);
+    for row in notifications {
+        table.row(vec![
+            text(&row["id"]),
+            text(&row["state"]).to_uppercase(),
+            text(&row["receiver"]),
+            rows(&row["notification"], "alerts").len().to_string(),
+            text(&row["attempts"]),
+            times.short(&row["notification"]["created_at"]),
+            times.short(&row["next_attempt_at"]),
+            text(&row["last_error"]),
+        ]);
+    }
+    table
+}
+
+fn tried(notifications: &[Value], times: &Times) -> Table {
+    let mut table = Table::new(&["NOTIFICATION", "TRY", "AT", "OUTCOME", "DETAIL"]);
+    for (row, receipt) in notifications.iter().flat_map(|row| rows(row, "receipts").iter().map(move |receipt| (row, receipt))) {
+        let at = times.short(&receipt["at"]);
+        table.row(vec![text(&row["id"]), text(&receipt["attempt"]), at, text(&receipt["outcome"]), text(&receipt["detail"])]);
+    }
+    table
 }
 
 pub(super) async fn outbox(args: &ListArgs, out: &mut Output<'_>) -> Answer {
@@ -159,20 +181,7 @@ pub(super) async fn outbox(args: &ListArgs, out: &mut Output<'_>) -> Answer {
     } else if notifications.is_empty() {
         say("no notifications");
     } else {
-        let times = Times::here();
-        let mut table = Table::new(&["ID", "STATE", "RECEIVER", "TRIES", "CREATED", "NEXT TRY", "LAST ANSWER"]);
-        for row in notifications {
-            table.row(vec![
-                text(&row["id"]),
-                text(pick(row, &["state", "status"])).to_uppercase(),
-                text(&row["receiver"]),
-                text(pick(row, &["attempts", "tries"])),
-                times.short(pick(row, &["created_at", "created", "queued_at"])),
-                times.short(pick(row, &["next_attempt_at", "next_attempt", "next_try_at", "due_at"])),
-                text(pick(row, &["last_error", "last_answer", "error", "detail"])),
-            ]);
-        }
-        table.write(out)?;
+        notified(notifications, &Times::here()).write(out)?;
     }
     Ok(Exit::Done)
 }

@@ -26,6 +26,11 @@ impl Table {
         self.rows.push(cells.into_iter().map(clean).collect());
     }
 
+    /// Returns whether it has titles only.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.len() == 1
+    }
+
     /// Writes it; the last column is not padded.
     pub(super) fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let columns = self.rows[0].len();
@@ -87,12 +92,6 @@ impl Times {
     fn zoned(&self, time: Timestamp) -> Option<jiff::Zoned> {
         Some(jiff::Timestamp::from_nanosecond(i128::from(time.as_nanos())).ok()?.to_zoned(self.zone.clone()))
     }
-}
-
-/// Returns the first of `keys` that `row` has and that is not null; keys may lead inside, as `rule.name`.
-pub(super) fn pick<'a>(row: &'a Value, keys: &[&str]) -> &'a Value {
-    let inside = |key: &str| key.split('.').try_fold(row, |value, key| value.get(key)).filter(|value| !value.is_null());
-    keys.iter().find_map(|key| inside(key)).unwrap_or(&Value::Null)
 }
 
 /// Returns a value as text: text as it is, `-` for nothing, lists and objects in one line.

@@ -43,9 +43,9 @@ fn host() -> Router {
     };
     let health = json!({"status": "healthy", "cpu_percent": 3.08642, "memory_percent": 40.0, "disk_usage_percent": 55.5, "process_count": 120, "alerts_firing": 0, "reasons": []});
     let rule = json!({"name": "CPU使用率过高", "metric": "system.cpu_percent", "comparison": ">", "threshold": 80.0, "aggregate": "avg", "window": "5m",
-        "for": "2m", "level": "WARNING", "origin": "file"});
+        "for": "2m", "level": "WARNING", "origin": "file", "state": "inactive"});
     let log_rule = json!({"name": "burst", "logs": {"level": "ERROR", "service": "api"}, "group_by": ["service.name"], "comparison": ">=",
-        "threshold": 10.0, "window": "5m", "for": "0s", "level": "ERROR", "receiver": "pager", "origin": "api"});
+        "threshold": 10.0, "window": "5m", "for": "0s", "level": "ERROR", "receiver": "pager", "origin": "api", "state": "firing", "alerts": 1});
     let alert = json!({"fingerprint": "ab12", "rule": "burst", "state": "firing", "level": "ERROR", "value": 12.0, "labels": {"service.name": "api"}, "since": "2025-01-02T03:04:05Z"});
     Router::new()
         .route("/api/v1/status", get(move || async move { Json(status("ok")) }))
@@ -63,7 +63,12 @@ fn host() -> Router {
         .route("/api/v1/rules", get(move || async move { Json(json!({"rules": [rule, log_rule]})) }))
         .route("/api/v1/alerts", get(move || async move { Json(json!({"alerts": [alert]})) }))
         .route("/api/v1/alerts/{fingerprint}", get(|Path(fingerprint): Path<String>| async move {
-            Json(json!({"fingerprint": fingerprint, "rule": "burst", "labels": {"a": "b"}, "history": [{"at": "2025-01-02T03:04:05Z", "to": "firing"}], "receipts": []}))
+            let notification = json!({"id": "n1", "state": "delivered", "receiver": "pager", "attempts": 1, "last_error": null, "next_attempt_at": null,
+                "notification": {"alerts": [{}], "created_at": "2025-01-02T03:04:15Z"},
+                "receipts": [{"at": "2025-01-02T03:04:16Z", "attempt": 1, "outcome": "delivered", "detail": "HTTP 200"}]});
+            Json(json!({"alert": {"fingerprint": fingerprint, "rule": "burst", "state": "firing", "labels": {"a": "b"}, "since": "2025-01-02T03:04:05Z"},
+                "history": [{"at": "2025-01-02T03:04:05Z", "state": "firing", "value": 12.0, "reason": "12 >= 10"}],
+                "decisions": [{"at": "2025-01-02T03:04:15Z", "decision": "notify", "reason": "new", "until": null, "outbox_id": "n1"}], "notifications": [notification]}))
         }))
         .route("/api/v1/outbox", get(|| async { Json(json!({"notifications": [{"id": "1", "state": "dead", "receiver": "pager", "attempts": 3, "last_error": "500"}]})) }))
         .route("/api/v1/receivers", get(|| async { Json(json!({"receivers": [{"name": "pager"}, {"name": "a/b"}]})) }))
@@ -116,17 +121,17 @@ fn status_is_readable_and_its_exit_code_tells() {
 fn tables_of_rules_alerts_metrics_and_notifications() {
     let url = serve(host());
     insta::assert_snapshot!(ask_host(&url, &["rules"]).0, @r"
-    NAME           LEVEL    CONDITION                                                       FOR  RECEIVER  ORIGIN
-    CPU使用率过高  WARNING  avg(system.cpu_percent[5m]) > 80                                2m   all       file
-    burst          ERROR    count(logs{level=ERROR service=api}[5m]) by service.name >= 10  0s   pager     api
+    NAME           STATE     LEVEL    CONDITION                                                       FOR  RECEIVER  ORIGIN
+    CPU使用率过高  INACTIVE  WARNING  avg(system.cpu_percent[5m]) > 80                                2m   all       file
+    burst          FIRING    ERROR    count(logs{level=ERROR service=api}[5m]) by service.name >= 10  0s   pager     api
     ");
     insta::assert_snapshot!(ask_host(&url, &["alerts"]).0, @r"
     STATE   LEVEL  RULE   SINCE       VALUE  LABELS            FINGERPRINT
     FIRING  ERROR  burst  2025-01-02  12     service.name=api  ab12
     ");
     insta::assert_snapshot!(ask_host(&url, &["outbox"]).0, @r"
-    ID  STATE  RECEIVER  TRIES  CREATED  NEXT TRY  LAST ANSWER
-    1   DEAD   pager     3      -        -         500
+    ID  STATE  RECEIVER  ALERTS  TRIES  CREATED  NEXT TRY  LAST ERROR
+    1   DEAD   pager     0       3      -        -         500
     ");
     insta::assert_snapshot!(ask_host(&url, &["metrics"]).0, @r"
     NAME                KIND   UNIT  SERIES
@@ -137,14 +142,27 @@ fn tables_of_rules_alerts_metrics_and_notifications() {
     cpu=0   3.5   2025-01-02  3.5    7         2
     ");
     insta::assert_snapshot!(ask_host(&url, &["alerts", "ab12"]).0, @r"
-    fingerprint        ab12
-    rule               burst
-    labels             a=b
-    receipts           -
+    fingerprint  ab12
+    rule         burst
+    state        firing
+    labels       a=b
+    since        2025-01-02
 
-    history
-    AT          TO
-    2025-01-02  firing
+    what happened
+    AT          STATE   VALUE  REASON
+    2025-01-02  FIRING  12     12 >= 10
+
+    what was decided
+    AT          DECISION  REASON  UNTIL  NOTIFICATION
+    2025-01-02  notify    new     -      n1
+
+    notifications
+    ID  STATE      RECEIVER  ALERTS  TRIES  CREATED     NEXT TRY  LAST ERROR
+    n1  DELIVERED  pager     1       1      2025-01-02  -         -
+
+    tries
+    NOTIFICATION  TRY  AT          OUTCOME    DETAIL
+    n1            1    2025-01-02  delivered  HTTP 200
     ");
     for args in [["rules", "--json"], ["alerts", "--json"], ["outbox", "--json"], ["metrics", "--json"]] {
         let (text, exit) = ask_host(&url, &args);

@@ -11,12 +11,12 @@ const COLUMNS: [&str; 8] = ["what", "timestamp", "severity", "service", "name", 
 
 /// Where the column of each name is found in a row, the first that is there.
 const SOURCES: [(&str, &[&str]); 6] = [
-    ("timestamp", &["timestamp", "started_at", "starts_at", "since"]),
+    ("timestamp", &["timestamp", "at", "since"]),
     ("severity", &["severity_text", "level", "severity"]),
     ("service", &["service"]),
     ("name", &["name", "rule", "type"]),
     ("value", &["value"]),
-    ("text", &["body", "message", "summary"]),
+    ("text", &["body", "message", "reason"]),
 ];
 
 /// Returns the word for `kind` in paths and files.
