@@ -168,14 +168,13 @@ impl Runner {
     }
 
     async fn read_up_to(&mut self, stored: u64) -> Result<bool, StoreError> {
-        let mut cursor = match self.cursor {
-            Some(cursor) => cursor,
-            None => {
-                let since = self.alerts.0.clock.now().minus(self.windows.longest());
-                let logs = Arc::clone(&self.logs);
-                self.complete_at = stored;
-                blocking(move || logs.cursor_at_arrival(since)).await?
-            }
+        let mut cursor = if let Some(cursor) = self.cursor {
+            cursor
+        } else {
+            let since = self.alerts.0.clock.now().minus(self.windows.longest());
+            let logs = Arc::clone(&self.logs);
+            self.complete_at = stored;
+            blocking(move || logs.cursor_at_arrival(since)).await?
         };
         let mut batches = 0;
         while cursor < stored && batches < READ_BATCHES {
@@ -268,7 +267,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError
 /// Waits for a change; for ever if there can be none.
 async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

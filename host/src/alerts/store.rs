@@ -15,7 +15,7 @@ use super::engine::{Alert, Known, Transition};
 use super::identity::Labels;
 use super::pipeline::{self, Member, SuppressedReason, Target, Timing, Told};
 use super::types::AlertState;
-use crate::delivery::notification::{Notification, NotifiedAlert, Status};
+use crate::delivery::notification::{Notification, NotifiedAlert, NotifyReason, Status};
 use crate::delivery::outbox::{self, Leases};
 use crate::store::Migration;
 use crate::store::crash::crash_point;
@@ -284,7 +284,7 @@ fn flush(connection: &Connection, leases: &Leases, policy: &Policy, group: &Grou
             &member.fingerprint,
             now,
             verdict.suppressed,
-            flush.notify.map(|reason| reason.name()),
+            flush.notify.map(NotifyReason::name),
             notified,
         )?;
         if verdict.told == member.told {

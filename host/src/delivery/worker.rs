@@ -170,24 +170,18 @@ impl Worker {
         health.failures += 1;
         health.credentials = class == "credentials";
         health.last_error = Some(reason.clone());
-        match at.filter(|at| *at < leased.expires_at) {
-            Some(at) => {
-                let first = health.failures == 1;
-                drop(health);
-                if first {
-                    warn!(target: LOG_TARGET, receiver, reason, "receiver `{receiver}` did not take a notification: {reason}");
-                }
-                Settled::Retry { at, error: reason, credentials: class == "credentials" }
+        if let Some(at) = at.filter(|at| *at < leased.expires_at) {
+            // Once per outage: the receipts hold every attempt.
+            if health.failures == 1 {
+                warn!(target: LOG_TARGET, receiver, reason, "receiver `{receiver}` did not take a notification: {reason}");
             }
-            None => {
-                health.dead += 1;
-                drop(health);
-                let why = if at.is_some() { "gave up after the delivery timeout" } else { "refused for good" };
-                self.metrics.counter("watchfire_notifications_dead_total", &[("receiver", receiver)]).inc();
-                error!(target: LOG_TARGET, receiver, id, reason, "a notification to `{receiver}` is lost, {why}: {reason}");
-                Settled::Dead { error: format!("{why}: {reason}") }
-            }
+            return Settled::Retry { at, error: reason, credentials: class == "credentials" };
         }
+        health.dead += 1;
+        let why = if at.is_some() { "gave up after the delivery timeout" } else { "refused for good" };
+        self.metrics.counter("watchfire_notifications_dead_total", &[("receiver", receiver)]).inc();
+        error!(target: LOG_TARGET, receiver, id, reason, "a notification to `{receiver}` is lost, {why}: {reason}");
+        Settled::Dead { error: format!("{why}: {reason}") }
     }
 }
 
