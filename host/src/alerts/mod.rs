@@ -1,6 +1,6 @@
 //! The alert engine: rules over metrics and logs, their states, and who is told.
 //!
-//! [`engine`] decides, [`pipeline`] decides who is told, [`store`] remembers, [`runtime`] looks at the right moments, [`api`] speaks HTTP.
+//! [`engine`] decides, [`pipeline`] decides who is told, [`store`] remembers ([`upkeep`] keeps it bounded), [`runtime`] looks at the right moments, [`api`] speaks HTTP.
 
 pub mod annotations;
 pub mod api;
@@ -12,6 +12,7 @@ pub mod query;
 pub mod runtime;
 pub mod store;
 pub mod types;
+pub mod upkeep;
 pub mod view;
 pub mod windows;
 

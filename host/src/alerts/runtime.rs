@@ -13,7 +13,7 @@ use super::engine::{Evaluation, Known, Options, SampleSource, evaluate};
 use super::store::{self, Policy, Step};
 use super::types::{AlertState, Rule};
 use super::windows::Windows;
-use super::{Alerts, annotations};
+use super::{Alerts, annotations, upkeep};
 use crate::store::StoreError;
 use crate::store::crash::crash_point;
 
@@ -90,7 +90,7 @@ impl Runner {
             .0
             .database
             .write(move |transaction| {
-                store::reconcile(transaction, &copy, now)?;
+                upkeep::reconcile(transaction, &copy, now)?;
                 Ok((store::load(transaction, now)?, store::next_flush(transaction)?))
             })
             .await?;
@@ -196,7 +196,7 @@ impl Runner {
     async fn housekeeping(&mut self, now: Timestamp) -> Result<(), StoreError> {
         if now < self.last_now {
             let policy = Arc::clone(&self.policy);
-            self.alerts.0.database.write(move |transaction| store::clamp(transaction, &policy, now)).await?;
+            self.alerts.0.database.write(move |transaction| upkeep::clamp(transaction, &policy, now)).await?;
             self.flush_read_at = Timestamp::ZERO;
             self.started = self.started.min(now);
             self.pruned_at = self.pruned_at.map(|at| at.min(now));
@@ -204,7 +204,7 @@ impl Runner {
         self.last_now = now;
         if self.pruned_at.is_none_or(|at| now.since(at) >= PRUNE_INTERVAL) {
             let policy = Arc::clone(&self.policy);
-            self.alerts.0.database.write(move |transaction| store::prune(transaction, &policy, now)).await?;
+            self.alerts.0.database.write(move |transaction| upkeep::prune(transaction, &policy, now)).await?;
             self.pruned_at = Some(now);
         }
         // A dead letter moves the deadline of its group.
