@@ -60,7 +60,7 @@ pub struct Runner {
     committed: watch::Receiver<u64>,
     rules: Arc<Vec<Rule>>,
     policy: Arc<Policy>,
-    known: Known,
+    known: Arc<Known>,
     windows: Windows,
     /// Where the log is read next; `None` before the first read and after a change of rules.
     cursor: Option<u64>,
@@ -101,7 +101,7 @@ impl Runner {
             committed,
             rules,
             policy,
-            known,
+            known: Arc::new(known),
             windows,
             cursor: None,
             complete_at: 0,
@@ -242,8 +242,8 @@ impl Runner {
                 }
             }
         }
-        self.known.clone_from(&evaluation.alerts);
-        self.alerts.publish(evaluation.alerts, evaluation.failures, now);
+        self.known = Arc::new(evaluation.alerts);
+        self.alerts.publish(Arc::clone(&self.known), evaluation.failures, now);
         Ok(())
     }
 

@@ -16,6 +16,8 @@ use crate::store::StoreError;
 use crate::store::crash::crash_point;
 use crate::telemetry::SelfMetrics;
 
+/// How long an attempt may go on after the host was told to stop. What is cut off is sent again after the next start.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long to wait after the store refused.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 /// The target of events about deliveries that failed: rules must not alert on them through the channel that fails.
@@ -65,12 +67,23 @@ impl Worker {
         Self { receiver, sender, outbox, clock, metrics, health, repeat, blocked_until: Timestamp::ZERO }
     }
 
-    /// Sends until `shutdown`. What is being sent then is finished first.
+    /// Sends until `shutdown`. What is being sent then may take five seconds more.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut changes = self.outbox.changes();
         while !shutdown.is_cancelled() {
             changes.borrow_and_update();
-            match self.step().await {
+            let grace = async {
+                shutdown.cancelled().await;
+                tokio::time::sleep(GRACE).await;
+            };
+            let step = tokio::select! {
+                step = self.step() => step,
+                () = grace => {
+                    warn!(target: LOG_TARGET, receiver = self.receiver, "stopped while a notification was being sent; it is sent again");
+                    return;
+                }
+            };
+            match step {
                 Ok(Step::Worked) => {}
                 Ok(Step::Wait(until)) => {
                     let sleep = async {
