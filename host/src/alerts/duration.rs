@@ -58,7 +58,6 @@ pub mod optional {
     struct Wrapped(#[serde(with = "human")] Duration);
 
     #[expect(clippy::missing_errors_doc, reason = "serde's contract")]
-    #[expect(clippy::ref_option, reason = "serde's signature")]
     /// Writes `5m` or null.
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match duration {

@@ -162,7 +162,7 @@ fn aggregates_look_at_the_window() {
     let samples: Vec<Sample> =
         [(0, 10.0), (10, 30.0), (20, 5.0), (30, 15.0)].map(|(at, value)| Sample { timestamp: seconds(at), value }).to_vec();
     let all = [Aggregate::Last, Aggregate::Avg, Aggregate::Min, Aggregate::Max, Aggregate::Increase];
-    assert_eq!(all.map(|aggregate| reduce(aggregate, &samples).unwrap()), [15.0, 15.0, 5.0, 30.0, 35.0]);
+    assert_eq!(all.map(|aggregate| reduce(aggregate, &samples).unwrap() as u64), [15, 15, 5, 30, 35]);
     assert!((reduce(Aggregate::Rate, &samples).unwrap() - 35.0 / 30.0).abs() < 1e-9);
     assert_eq!(reduce(Aggregate::Increase, &samples[..1]), None);
 }

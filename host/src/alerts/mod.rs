@@ -1,6 +1,6 @@
 //! The alert engine: rules over metrics and logs, their states, and who is told.
 //!
-//! [`engine`] decides, [`pipeline`] decides who is told, [`store`] remembers, [`runtime`] looks at the right moments, [`api`] speaks HTTP.
+//! [`engine`] decides, [`pipeline`] decides who is told, [`store`] remembers ([`upkeep`] keeps it bounded), [`runtime`] looks at the right moments, [`api`] speaks HTTP.
 
 pub mod annotations;
 pub mod api;
@@ -12,6 +12,7 @@ pub mod query;
 pub mod runtime;
 pub mod store;
 pub mod types;
+pub mod upkeep;
 pub mod view;
 pub mod windows;
 
@@ -88,7 +89,7 @@ struct Inner {
 /// What the last evaluation found, for whoever asks.
 #[derive(Clone, Debug, Default)]
 struct Live {
-    alerts: Known,
+    alerts: Arc<Known>,
     failures: Vec<Failure>,
     evaluated_at: Option<Timestamp>,
 }
@@ -122,7 +123,7 @@ impl Alerts {
                 Err(problem) => warn!(rule = name, problem, "rule `{name}` made through the API cannot be read"),
             }
         }
-        let live = Live { alerts: known, ..Live::default() };
+        let live = Live { alerts: Arc::new(known), ..Live::default() };
         Ok(Self(Arc::new(Inner {
             database,
             outbox,
@@ -168,7 +169,7 @@ impl Alerts {
         self.0.live.read().evaluated_at
     }
 
-    fn publish(&self, alerts: Known, failures: Vec<Failure>, now: Timestamp) {
+    fn publish(&self, alerts: Arc<Known>, failures: Vec<Failure>, now: Timestamp) {
         *self.0.live.write() = Live { alerts, failures, evaluated_at: Some(now) };
     }
 }

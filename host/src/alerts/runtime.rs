@@ -13,7 +13,7 @@ use super::engine::{Evaluation, Known, Options, SampleSource, evaluate};
 use super::store::{self, Policy, Step};
 use super::types::{AlertState, Rule};
 use super::windows::Windows;
-use super::{Alerts, annotations};
+use super::{Alerts, annotations, upkeep};
 use crate::store::StoreError;
 use crate::store::crash::crash_point;
 
@@ -60,7 +60,7 @@ pub struct Runner {
     committed: watch::Receiver<u64>,
     rules: Arc<Vec<Rule>>,
     policy: Arc<Policy>,
-    known: Known,
+    known: Arc<Known>,
     windows: Windows,
     /// Where the log is read next; `None` before the first read and after a change of rules.
     cursor: Option<u64>,
@@ -90,7 +90,7 @@ impl Runner {
             .0
             .database
             .write(move |transaction| {
-                store::reconcile(transaction, &copy, now)?;
+                upkeep::reconcile(transaction, &copy, now)?;
                 Ok((store::load(transaction, now)?, store::next_flush(transaction)?))
             })
             .await?;
@@ -101,7 +101,7 @@ impl Runner {
             committed,
             rules,
             policy,
-            known,
+            known: Arc::new(known),
             windows,
             cursor: None,
             complete_at: 0,
@@ -168,14 +168,13 @@ impl Runner {
     }
 
     async fn read_up_to(&mut self, stored: u64) -> Result<bool, StoreError> {
-        let mut cursor = match self.cursor {
-            Some(cursor) => cursor,
-            None => {
-                let since = self.alerts.0.clock.now().minus(self.windows.longest());
-                let logs = Arc::clone(&self.logs);
-                self.complete_at = stored;
-                blocking(move || logs.cursor_at_arrival(since)).await?
-            }
+        let mut cursor = if let Some(cursor) = self.cursor {
+            cursor
+        } else {
+            let since = self.alerts.0.clock.now().minus(self.windows.longest());
+            let logs = Arc::clone(&self.logs);
+            self.complete_at = stored;
+            blocking(move || logs.cursor_at_arrival(since)).await?
         };
         let mut batches = 0;
         while cursor < stored && batches < READ_BATCHES {
@@ -197,7 +196,7 @@ impl Runner {
     async fn housekeeping(&mut self, now: Timestamp) -> Result<(), StoreError> {
         if now < self.last_now {
             let policy = Arc::clone(&self.policy);
-            self.alerts.0.database.write(move |transaction| store::clamp(transaction, &policy, now)).await?;
+            self.alerts.0.database.write(move |transaction| upkeep::clamp(transaction, &policy, now)).await?;
             self.flush_read_at = Timestamp::ZERO;
             self.started = self.started.min(now);
             self.pruned_at = self.pruned_at.map(|at| at.min(now));
@@ -205,7 +204,7 @@ impl Runner {
         self.last_now = now;
         if self.pruned_at.is_none_or(|at| now.since(at) >= PRUNE_INTERVAL) {
             let policy = Arc::clone(&self.policy);
-            self.alerts.0.database.write(move |transaction| store::prune(transaction, &policy, now)).await?;
+            self.alerts.0.database.write(move |transaction| upkeep::prune(transaction, &policy, now)).await?;
             self.pruned_at = Some(now);
         }
         // A dead letter moves the deadline of its group.
@@ -243,8 +242,8 @@ impl Runner {
                 }
             }
         }
-        self.known.clone_from(&evaluation.alerts);
-        self.alerts.publish(evaluation.alerts, evaluation.failures, now);
+        self.known = Arc::new(evaluation.alerts);
+        self.alerts.publish(Arc::clone(&self.known), evaluation.failures, now);
         Ok(())
     }
 
@@ -268,7 +267,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError
 /// Waits for a change; for ever if there can be none.
 async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

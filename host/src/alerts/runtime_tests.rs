@@ -324,3 +324,25 @@ async fn why_was_i_paged_has_an_answer() {
     let (_, outbox) = request(&bench, "GET", "/api/v1/outbox", "").await;
     assert_eq!(outbox["notifications"][0]["state"], "queued");
 }
+
+#[test]
+fn every_path_is_documented() {
+    use utoipa::OpenApi as _;
+    let mut document = api::ApiDoc::openapi();
+    document.merge(crate::delivery::api::ApiDoc::openapi());
+    let paths: Vec<&str> = document.paths.paths.keys().map(String::as_str).collect();
+    insta::assert_snapshot!(paths.join("\n"), @"
+        /api/v1/alerts
+        /api/v1/alerts/{fingerprint}
+        /api/v1/export/alerts
+        /api/v1/outbox
+        /api/v1/receivers
+        /api/v1/receivers/{name}/test
+        /api/v1/rules
+        /api/v1/rules/{name}
+        ");
+    let json = document.to_json().unwrap();
+    for schema in ["RuleBody", "AlertDetail", "OutboxView", "Notification", "ReceiverView", "TestResult"] {
+        assert!(json.contains(&format!("#/components/schemas/{schema}\"")), "{schema}");
+    }
+}

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+use rusqlite::{Connection, Row, named_params, params};
 use serde::de::DeserializeOwned;
 use watchfire_types::Timestamp;
 
@@ -15,17 +15,13 @@ use super::engine::{Alert, Known, Transition};
 use super::identity::Labels;
 use super::pipeline::{self, Member, SuppressedReason, Target, Timing, Told};
 use super::types::AlertState;
-use crate::delivery::notification::{Notification, NotifiedAlert, Status};
+use crate::delivery::notification::{Notification, NotifiedAlert, NotifyReason, Status};
 use crate::delivery::outbox::{self, Leases};
 use crate::store::Migration;
 use crate::store::crash::crash_point;
 
 /// The schema of `state.db`.
 pub const MIGRATIONS: &[Migration] = &[include_str!("../../migrations/state/0001_alerts.sql")];
-
-/// What is kept of history, decisions and settled notifications: this many rows each, and this long.
-const KEEP_ROWS: u64 = 10_000;
-const KEEP_FOR: Duration = Duration::from_secs(30 * 86_400);
 
 /// How alerts become notifications: the checked configuration, as far as it concerns that.
 #[derive(Clone, Debug)]
@@ -83,7 +79,7 @@ pub(crate) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite
     serde_json::from_str(text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error)))
 }
 
-fn text<T: serde::Serialize>(value: &T) -> String {
+pub(crate) fn text<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("maps of strings are always JSON")
 }
 
@@ -187,7 +183,7 @@ fn store_transition(connection: &Connection, transition: &Transition, now: Times
 }
 
 /// Puts a firing alert into the groups of all receivers it is routed to, and sets their deadlines.
-fn join_groups(
+pub(crate) fn join_groups(
     connection: &Connection,
     policy: &Policy,
     fingerprint: &str,
@@ -284,7 +280,7 @@ fn flush(connection: &Connection, leases: &Leases, policy: &Policy, group: &Grou
             &member.fingerprint,
             now,
             verdict.suppressed,
-            flush.notify.map(|reason| reason.name()),
+            flush.notify.map(NotifyReason::name),
             notified,
         )?;
         if verdict.told == member.told {
@@ -426,72 +422,6 @@ pub fn load(connection: &Connection, now: Timestamp) -> rusqlite::Result<Known> 
             Ok((fingerprint, alert))
         })?
         .collect()
-}
-
-/// Brings groups in line with a configuration that may have changed, and with a clock that may have stepped back: firing alerts
-/// reach receivers that are new, receivers that are gone are forgotten, far deadlines are cut.
-pub fn reconcile(connection: &Connection, policy: &Policy, now: Timestamp) -> rusqlite::Result<()> {
-    let names = text(&policy.targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>());
-    let gone = "SELECT key FROM groups WHERE receiver NOT IN (SELECT value FROM json_each(?1))";
-    connection.execute(&format!("DELETE FROM group_alerts WHERE group_key IN ({gone})"), [&names])?;
-    connection.execute("DELETE FROM groups WHERE receiver NOT IN (SELECT value FROM json_each(?1))", [&names])?;
-    clamp(connection, policy, now)?;
-    let firing: Vec<(String, Labels)> = connection
-        .prepare("SELECT fingerprint, labels FROM alerts WHERE state = 'firing'")?
-        .query_map([], |row| Ok((row.get(0)?, json(row, "labels")?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    for (fingerprint, labels) in firing {
-        let rule = labels.get(super::identity::ALERT_NAME).cloned().unwrap_or_default();
-        let receiver = policy.rules.get(&rule).and_then(|(_, receiver)| receiver.clone());
-        for target in pipeline::route(receiver.as_deref(), &policy.targets) {
-            let key = pipeline::group_key(&target.name, &pipeline::group_labels(&labels));
-            let member: Option<()> = connection
-                .query_row("SELECT 1 FROM group_alerts WHERE group_key = ?1 AND fingerprint = ?2", [&key, &fingerprint], |_| Ok(()))
-                .optional()?;
-            if member.is_none() {
-                let only = Policy { targets: vec![target.clone()], ..policy.clone() };
-                join_groups(connection, &only, &fingerprint, &labels, now)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Cuts what lies ahead of a clock that stepped back.
-pub fn clamp(connection: &Connection, policy: &Policy, now: Timestamp) -> rusqlite::Result<()> {
-    let longest = policy.timing.repeat_interval.max(policy.timing.group_interval).max(policy.timing.group_wait);
-    connection.execute("UPDATE groups SET flush_at = ?1 WHERE flush_at > ?1", [nanos(now.plus(longest.max(policy.cooldown)))])?;
-    connection.execute("UPDATE groups SET last_notified_at = ?1 WHERE last_notified_at > ?1", [nanos(now)])?;
-    connection.execute("UPDATE group_alerts SET told_at = ?1 WHERE told_at > ?1", [nanos(now)])?;
-    outbox::clamp(connection, now)
-}
-
-/// Drops what is no longer kept: resolved alerts beyond `max_alerts`, old history, decisions and settled notifications.
-pub fn prune(connection: &Connection, policy: &Policy, now: Timestamp) -> rusqlite::Result<()> {
-    let before = now.minus(KEEP_FOR);
-    // A resolution that is still to be told, and a cooldown that still runs, outlive the cap.
-    let mut longest = policy.cooldown;
-    longest = policy.rules.values().filter_map(|(cooldown, _)| *cooldown).fold(longest, Duration::max);
-    connection.execute("DELETE FROM group_alerts WHERE open = 0 AND coalesce(told_at, 0) < ?1 AND fingerprint NOT IN (SELECT fingerprint FROM alerts WHERE state <> 'resolved')", [nanos(now.minus(longest))])?;
-    connection.execute(
-        "DELETE FROM alerts WHERE state = 'resolved' AND fingerprint NOT IN (SELECT fingerprint FROM group_alerts WHERE open = 1)
-           AND fingerprint NOT IN (SELECT fingerprint FROM alerts WHERE state = 'resolved' ORDER BY resolved_at DESC, fingerprint LIMIT ?1)",
-        [policy.max_alerts as i64],
-    )?;
-    connection.execute(
-        "DELETE FROM groups WHERE flush_at IS NULL AND NOT EXISTS (SELECT 1 FROM group_alerts WHERE group_key = key)
-           AND NOT EXISTS (SELECT 1 FROM outbox WHERE group_key = key AND state = 'queued')",
-        [],
-    )?;
-    for (table, rows) in [("alert_history", KEEP_ROWS.max(policy.max_alerts)), ("decisions", 10 * KEEP_ROWS)] {
-        connection.execute(
-            &format!(
-                "DELETE FROM {table} WHERE at < ?1 OR position <= (SELECT position FROM {table} ORDER BY position DESC LIMIT 1 OFFSET ?2)"
-            ),
-            params![nanos(before), rows as i64],
-        )?;
-    }
-    outbox::prune(connection, before, KEEP_ROWS)
 }
 
 /// Stores a rule made through the API; false if there is one of this name.

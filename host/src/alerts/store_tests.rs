@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::alerts::identity::{fingerprint, labels_of};
 use crate::alerts::types::Level;
+use crate::alerts::upkeep::{clamp, prune, reconcile};
 use crate::delivery::outbox::{Leased, Next, OutboxCounts, Settled};
 
 pub(crate) fn policy() -> Policy {
@@ -17,7 +18,8 @@ pub(crate) fn policy() -> Policy {
             group_interval: Duration::from_secs(300),
             repeat_interval: Duration::from_secs(14_400),
         },
-        cooldown: Duration::from_secs(300),
+        // Longer than the interval of groups, or nobody would see it work.
+        cooldown: Duration::from_secs(900),
         rules: HashMap::new(),
         delivery_timeout: Duration::from_secs(86_400),
         external_url: String::new(),
@@ -52,7 +54,7 @@ impl World {
         }
     }
 
-    fn labels(&self, index: usize) -> Labels {
+    fn labels(index: usize) -> Labels {
         // Two alerts of one rule, one of another: two groups.
         let rule = crate::alerts::engine::testing::metric_rule(if index < 2 { "disk" } else { "cpu" }, "m", 1.0);
         labels_of(&rule, [("device", ["a", "b", "c"][index])])
@@ -63,7 +65,7 @@ impl World {
         let known = load(&self.connection, self.now).unwrap();
         let mut step = Step::default();
         for index in 0..self.truth.len() {
-            let labels = self.labels(index);
+            let labels = Self::labels(index);
             let print = fingerprint(&labels);
             let from = known.get(&print).map_or(AlertState::Inactive, |alert| alert.state);
             let fires = matches!(from, AlertState::Firing { .. });
@@ -238,7 +240,7 @@ fn check(world: &mut World, crashes: usize) -> Result<(), TestCaseError> {
     prop_assert_eq!(world.counts().queued, 0);
     let mentions = world.mentions();
     for index in 0..world.truth.len() {
-        let last = mentions.get(&fingerprint(&world.labels(index))).and_then(|list| list.last()).map(|last| last.0);
+        let last = mentions.get(&fingerprint(&World::labels(index))).and_then(|list| list.last()).map(|last| last.0);
         if world.truth[index] {
             prop_assert_eq!(last, Some(Status::Firing), "alert {} fires, and nobody knows", index);
         } else {
@@ -256,27 +258,29 @@ fn check(world: &mut World, crashes: usize) -> Result<(), TestCaseError> {
         return Ok(());
     }
     for list in mentions.values() {
-        // One resolution per end: the same end is never told twice.
+        // One resolution per end. After a crash between answer and receipt it may come again, within the notification that
+        // replaced the one whose receipt is missing.
         let ends: Vec<_> = list.iter().filter(|mention| mention.0 == Status::Resolved).map(|mention| mention.2.ends_at).collect();
-        prop_assert_eq!(ends.iter().collect::<BTreeSet<_>>().len(), ends.len(), "a resolution was told twice: {:?}", ends);
+        let again = ends.len() - ends.iter().collect::<BTreeSet<_>>().len();
+        prop_assert!(again <= crashes, "a resolution was told twice: {:?}", ends);
         for pair in list.windows(2) {
             let gap = pair[1].1.since(pair[0].1);
             match (pair[0].0, pair[1].0) {
-                (Status::Resolved, Status::Firing) => {
-                    let told = list
-                        .iter()
-                        .filter(|mention| mention.0 == Status::Firing && mention.1 < pair[1].1)
-                        .map(|mention| mention.1)
-                        .max();
-                    let rest = told.map(|told| pair[1].1.since(told));
-                    prop_assert!(rest.is_none_or(|rest| rest >= world.policy.cooldown), "cooldown broken: {:?}", rest);
-                }
+                (Status::Resolved, Status::Firing) => check_cooldown(list, pair[1].1, world.policy.cooldown)?,
                 // Known alerts are listed again when the group has news, and that not more often than it may.
                 (Status::Firing, Status::Firing) => prop_assert!(gap >= world.policy.timing.group_interval, "too soon: {:?}", gap),
                 _ => {}
             }
         }
     }
+    Ok(())
+}
+
+/// Checks that a firing told at `at`, after a resolution, is far enough from the last firing that was told.
+fn check_cooldown(list: &[(Status, Timestamp, NotifiedAlert)], at: Timestamp, cooldown: Duration) -> Result<(), TestCaseError> {
+    let earlier = list.iter().filter(|mention| mention.0 == Status::Firing && mention.1 < at).map(|mention| mention.1).max();
+    let rest = earlier.map(|earlier| at.since(earlier));
+    prop_assert!(rest.is_none_or(|rest| rest >= cooldown), "cooldown broken: {rest:?}");
     Ok(())
 }
 
@@ -296,7 +300,7 @@ proptest! {
     }
 
     #[test]
-    fn when_all_is_delivered_at_once_each_firing_gets_exactly_one_resolution(changes in proptest::collection::vec((0..3_usize, any::<bool>(), 1..1000_u64), 1..40)) {
+    fn when_all_is_delivered_at_once_each_firing_gets_exactly_one_resolution(changes in proptest::collection::vec((0..3_usize, any::<bool>(), 1..500_u64), 1..40)) {
         let mut world = World::new();
         for (index, fires, seconds) in changes {
             world.truth[index] = fires;
@@ -312,6 +316,9 @@ proptest! {
         world.settle_down(2_000);
         for list in world.mentions().values() {
             let pattern: String = list.iter().map(|mention| if mention.0 == Status::Firing { 'F' } else { 'R' }).collect();
+            for pair in list.windows(2).filter(|pair| pair[0].0 == Status::Resolved) {
+                check_cooldown(list, pair[1].1, world.policy.cooldown)?;
+            }
             prop_assert!(pattern.ends_with('R') && !pattern.contains("RR") && !pattern.starts_with('R'), "{}", pattern);
         }
     }
@@ -428,7 +435,7 @@ fn without_receivers_the_decision_says_so() {
     world.policy.targets.clear();
     world.truth[0] = true;
     world.tick(true);
-    let detail = crate::alerts::query::detail(&world.connection, &fingerprint(&world.labels(0))).unwrap().unwrap();
+    let detail = crate::alerts::query::detail(&world.connection, &fingerprint(&World::labels(0))).unwrap().unwrap();
     assert_eq!(detail.decisions[0].reason, "no_receiver");
 }
 

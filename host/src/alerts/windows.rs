@@ -94,10 +94,15 @@ impl Windows {
         self.rules.values().map(|rule| rule.window + rule.bucket).max().unwrap_or_default()
     }
 
-    /// Counts the records of `batch`.
+    /// Counts the records of `batch`, but for what delivery itself logged.
     pub fn observe(&mut self, batch: &LogBatch, now: Timestamp) {
+        // A failing channel must not raise alerts that go out through itself.
+        let deliveries = batch.dict.find(crate::delivery::LOG_TARGET);
         for rule in self.rules.values_mut() {
             for row in 0..batch.len() {
+                if Some(batch.scope[row]) == deliveries {
+                    continue;
+                }
                 if rule.matcher.matches(batch, row) && !rule.count(batch, row, now) {
                     self.dropped += 1;
                 }
@@ -278,6 +283,20 @@ mod tests {
         }
         assert_eq!(windows.groups("burst", Comparison::GreaterOrEqual, 1.0).len(), MAX_GROUPS);
         assert_eq!(windows.take_dropped(), 5);
+    }
+
+    #[test]
+    fn what_delivery_logs_about_its_failures_raises_no_alert() {
+        let rule = log_rule("burst", 60, 1.0, &[]);
+        let mut windows = windows(&rule);
+        let mut batch = LogBatch::default();
+        let mut record = errors("watchfire", &[100]).record(0);
+        for scope in ["watchfire::alerts", crate::delivery::LOG_TARGET] {
+            record.scope = scope.to_owned();
+            batch.push_record(&record);
+        }
+        windows.observe(&batch, seconds(100));
+        assert_eq!(windows.groups("burst", Comparison::Greater, 0.0)[0].count, 1);
     }
 
     #[test]

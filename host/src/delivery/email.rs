@@ -294,3 +294,7 @@ mod tests {
         ");
     }
 }
+
+#[cfg(test)]
+#[path = "email_tests.rs"]
+mod smtp_tests;

@@ -32,7 +32,8 @@ use channel::{ChannelError, Sender};
 use egress::Egress;
 use outbox::Outbox;
 use types::Receiver;
-use worker::{Health, LOG_TARGET, Worker};
+pub use worker::LOG_TARGET;
+use worker::{Health, Worker};
 
 /// How often the outbox is counted when nothing happens.
 const COUNT_INTERVAL: Duration = Duration::from_secs(15);

@@ -407,13 +407,13 @@ impl Outbox {
         &self.leases
     }
 
-    /// Returns a receiver that changes when rows were queued.
+    /// Returns a receiver that changes when rows were queued or settled.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Tells the workers that rows were queued.
+    /// Tells whoever waits that rows were queued or settled.
     pub fn notify(&self) {
         self.changed.send_modify(|count| *count += 1);
     }
@@ -450,6 +450,7 @@ impl Outbox {
             .await?;
         crash_point("delivery.after_receipt_commit");
         self.leases.free(&notification.id);
+        self.notify();
         Ok(())
     }
 

@@ -16,6 +16,8 @@ use crate::store::StoreError;
 use crate::store::crash::crash_point;
 use crate::telemetry::SelfMetrics;
 
+/// How long an attempt may go on after the host was told to stop. What is cut off is sent again after the next start.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long to wait after the store refused.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 /// The target of events about deliveries that failed: rules must not alert on them through the channel that fails.
@@ -65,12 +67,23 @@ impl Worker {
         Self { receiver, sender, outbox, clock, metrics, health, repeat, blocked_until: Timestamp::ZERO }
     }
 
-    /// Sends until `shutdown`. What is being sent then is finished first.
+    /// Sends until `shutdown`. What is being sent then may take five seconds more.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut changes = self.outbox.changes();
         while !shutdown.is_cancelled() {
             changes.borrow_and_update();
-            match self.step().await {
+            let grace = async {
+                shutdown.cancelled().await;
+                tokio::time::sleep(GRACE).await;
+            };
+            let step = tokio::select! {
+                step = self.step() => step,
+                () = grace => {
+                    warn!(target: LOG_TARGET, receiver = self.receiver, "stopped while a notification was being sent; it is sent again");
+                    return;
+                }
+            };
+            match step {
                 Ok(Step::Worked) => {}
                 Ok(Step::Wait(until)) => {
                     let sleep = async {
@@ -170,24 +183,18 @@ impl Worker {
         health.failures += 1;
         health.credentials = class == "credentials";
         health.last_error = Some(reason.clone());
-        match at.filter(|at| *at < leased.expires_at) {
-            Some(at) => {
-                let first = health.failures == 1;
-                drop(health);
-                if first {
-                    warn!(target: LOG_TARGET, receiver, reason, "receiver `{receiver}` did not take a notification: {reason}");
-                }
-                Settled::Retry { at, error: reason, credentials: class == "credentials" }
+        if let Some(at) = at.filter(|at| *at < leased.expires_at) {
+            // Once per outage: the receipts hold every attempt.
+            if health.failures == 1 {
+                warn!(target: LOG_TARGET, receiver, reason, "receiver `{receiver}` did not take a notification: {reason}");
             }
-            None => {
-                health.dead += 1;
-                drop(health);
-                let why = if at.is_some() { "gave up after the delivery timeout" } else { "refused for good" };
-                self.metrics.counter("watchfire_notifications_dead_total", &[("receiver", receiver)]).inc();
-                error!(target: LOG_TARGET, receiver, id, reason, "a notification to `{receiver}` is lost, {why}: {reason}");
-                Settled::Dead { error: format!("{why}: {reason}") }
-            }
+            return Settled::Retry { at, error: reason, credentials: class == "credentials" };
         }
+        health.dead += 1;
+        let why = if at.is_some() { "gave up after the delivery timeout" } else { "refused for good" };
+        self.metrics.counter("watchfire_notifications_dead_total", &[("receiver", receiver)]).inc();
+        error!(target: LOG_TARGET, receiver, id, reason, "a notification to `{receiver}` is lost, {why}: {reason}");
+        Settled::Dead { error: format!("{why}: {reason}") }
     }
 }
 
