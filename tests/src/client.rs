@@ -56,6 +56,11 @@ impl Answer {
 }
 
 impl Client {
+    /// Returns another client of the same host, with connections of its own.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(self.base.clone())
+    }
+
     /// Returns a client of the host at `base`, such as `http://127.0.0.1:3473`.
     pub fn new(base: impl Into<String>) -> Self {
         static PROVIDER: Once = Once::new();

@@ -99,7 +99,8 @@ impl TestHost {
 impl Drop for TestHost {
     fn drop(&mut self) {
         let check = !self.allow_queued && !std::thread::panicking() && self.running.is_some();
-        let client = self.client.clone();
+        // A client of its own: connections of the test's client live on the test's runtime, which waits for us here.
+        let client = self.client.anew();
         let queued = if check { background::block_on(|| async move { client.outbox("queued").await }) } else { Vec::new() };
         self.stop();
         assert!(queued.is_empty(), "the test ends with notifications that nobody received: {queued:#?}");

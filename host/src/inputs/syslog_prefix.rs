@@ -60,10 +60,10 @@ fn priority(line: &str) -> Option<(Option<Severity>, &str)> {
 /// Reads `Nov 22 23:44:07 `.
 fn rfc3164_time<'a>(line: &'a str, now: Timestamp, zone: &TimeZone) -> Option<(Timestamp, &'a str)> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let head = line.get(..15)?;
+    let head = line.get(..15).filter(|head| head.is_ascii())?;
     let rest = line[15..].strip_prefix(' ')?;
     let month = MONTHS.iter().position(|month| *month == &head[..3])? as i8 + 1;
-    if !head.is_ascii() || &head[3..4] != " " || &head[6..7] != " " || &head[9..10] != ":" || &head[12..13] != ":" {
+    if &head[3..4] != " " || &head[6..7] != " " || &head[9..10] != ":" || &head[12..13] != ":" {
         return None;
     }
     let number = |range: std::ops::Range<usize>| digits(head[range].trim_start_matches(' '));
