@@ -68,7 +68,8 @@ fn toml_says_the_same_as_json() {
 #[test]
 fn every_example_passes_check() {
     let installation = Installation::new(json!({}));
-    let environment = [("TEAM_WEBHOOK_URL", "https://hooks.example.com/x"), ("SMTP_PASSWORD", "x")];
+    let webhook = "https://hooks.example.com/x";
+    let environment = [("TEAM_WEBHOOK_URL", webhook), ("CHAT_WEBHOOK_URL", webhook), ("SMTP_PASSWORD", "x")];
     let examples = ["config", "rules"].map(|folder| watchfire_tasks::root().join("examples").join(folder));
     let files = examples.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
     let mut checked = 0;

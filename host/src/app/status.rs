@@ -55,7 +55,8 @@ impl Parts {
             ("log_analysis", "patterns are not mined"),
             ("plugins", "components are not run"),
         ] {
-            parts.push(Part::new(name, PartState::Inactive, format!("not built yet: {what}"), ""));
+            let hint = "its configuration is accepted and waits for a later version";
+            parts.push(Part::new(name, PartState::Inactive, format!("not built yet: {what}"), hint));
         }
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -116,7 +117,12 @@ impl Parts {
             };
             let detail =
                 if file.detail.is_empty() { format!("{} of {} bytes read", file.offset, file.size) } else { file.detail.clone() };
-            Part::new(&name, state, detail, "")
+            let hint = match state {
+                PartState::Ok => "",
+                PartState::Inactive => "it is read from its beginning as soon as it is there",
+                PartState::Degraded => "its lines wait in the file; they are read once this is mended",
+            };
+            Part::new(&name, state, detail, hint)
         };
         files.iter().map(part).collect()
     }

@@ -51,7 +51,7 @@ struct LogsApi {
 pub struct SearchAnswer {
     /// Newest first.
     pub records: Vec<LogRecord>,
-    /// Whether there may be more than `limit` allowed.
+    /// Whether there are more than `limit` allowed.
     pub truncated: bool,
     /// When nothing was found: where to look instead.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,9 +113,12 @@ async fn search(State(api): State<LogsApi>, headers: HeaderMap, params: Params) 
         }));
     }
     let answer = blocking(move || {
-        let records = api.logs.search(&filter, limit)?.all()?;
-        let hint = if records.is_empty() { Some(hint(&api.logs, &filter)?) } else { None };
-        Ok(SearchAnswer { truncated: records.len() == limit && limit > 0, records, hint })
+        // One more than asked tells whether there are more.
+        let mut records = api.logs.search(&filter, limit + 1)?.all()?;
+        let truncated = records.len() > limit;
+        records.truncate(limit);
+        let hint = if records.is_empty() && !truncated { Some(hint(&api.logs, &filter)?) } else { None };
+        Ok(SearchAnswer { truncated, records, hint })
     });
     Ok(Json(answer.await?).into_response())
 }
