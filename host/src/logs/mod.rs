@@ -330,6 +330,10 @@ impl Drop for Inner {
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(|| {
+        // What these threads say about storing must not be stored by them.
+        crate::telemetry::own_log::mute_this_thread();
+        work();
+    });
     thread.map_err(|source| StoreError::Io { path: format!("thread {name}").into(), source })
 }
