@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod delivery;
+pub mod errors;
 pub mod http;
 pub mod inputs;
 pub mod logs;

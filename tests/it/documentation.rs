@@ -28,6 +28,7 @@ const ROUTES: [(&str, &str); 24] = [
     ("get", "/api/v1/export/logs"),
     ("get", "/api/v1/export/metrics"),
     ("get", "/api/v1/export/alerts"),
+    ("get", "/api/v1/export/errors"),
     ("post", "/v1/logs"),
     ("post", "/v1/metrics"),
 ];

@@ -22,6 +22,7 @@ use crate::alerts::{self, Alerts};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::{self, Delivery};
+use crate::errors;
 use crate::http::guard::Guard;
 use crate::http::{page, server, status as status_api};
 use crate::inputs::files::FileStatuses;
@@ -245,6 +246,7 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
         .layer(DefaultBodyLimit::max(1 << 20))
         .merge(logs::api::routes(parts.logs.clone(), parts.clock.clone(), shutdown.clone()))
         .merge(metrics::api::routes(metrics_api))
+        .merge(errors::api::routes(parts.logs.clone(), parts.clock.clone()))
         .merge(inputs::routes(inputs.clone()))
         .merge(status_api::routes(parts.clone().into_source()))
         .merge(page::routes())
@@ -259,6 +261,7 @@ pub fn documentation() -> utoipa::openapi::OpenApi {
         metrics::api::ApiDoc::openapi(),
         alerts::api::ApiDoc::openapi(),
         delivery::api::ApiDoc::openapi(),
+        errors::api::ApiDoc::openapi(),
         inputs::ApiDoc::openapi(),
         status_api::ApiDoc::openapi(),
     ])
