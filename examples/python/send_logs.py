@@ -23,7 +23,7 @@ resource = Resource.create({"service.name": "shop"})
 
 logs = LoggerProvider(resource=resource)
 logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
-logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(), LoggingHandler(logger_provider=logs)])
+logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[logging.StreamHandler(), LoggingHandler(logger_provider=logs)])
 log = logging.getLogger("shop.orders")
 
 metrics = MeterProvider(resource=resource, metric_readers=[PeriodicExportingMetricReader(OTLPMetricExporter(), export_interval_millis=5_000)])

@@ -47,6 +47,14 @@ const duration = (seconds) => (seconds < 120 ? `${seconds} s` : seconds < 7200 ?
 const clock = (time) => new Date(time).toLocaleTimeString(language, { hour12: false }) + '.' + String(new Date(time).getMilliseconds()).padStart(3, '0');
 const percent = (number) => (number == null ? '–' : `${number.toFixed(1)} %`);
 
+// What is inactive is one line; why is in its tooltip.
+function quiet(parts) {
+  if (!parts.length) return [];
+  const item = element('li', `${say('inactive')}: ${parts.map((part) => part.name).join(', ')}`, 'quiet');
+  item.title = parts.map((part) => `${part.name}: ${part.detail}`).join('\n');
+  return [item];
+}
+
 async function refresh() {
   try {
     const [status, health, alerts] = await Promise.all([ask('api/v1/status'), ask('api/v1/health'), ask('api/v1/alerts?state=firing')]);
@@ -55,11 +63,12 @@ async function refresh() {
       element('span', ` · ${status.version} · ${say('up')} ${duration(status.uptime_seconds)} · ${status.logs.records.toLocaleString()} ${say('records')} (${bytes(status.logs.bytes)}) · ${status.metrics.series} ${say('series')}`),
     ]);
     fill(at('parts'), [
-      ...status.parts.map((part) => {
+      ...status.parts.filter((part) => part.state !== 'inactive').map((part) => {
         const item = element('li', '');
         item.append(element('span', say(part.state), part.state), ` ${part.name} `, element('small', [part.detail, part.hint].filter(Boolean).join(' — ')));
         return item;
       }),
+      ...quiet(status.parts.filter((part) => part.state === 'inactive')),
       ...status.warnings.map((warning) => element('li', warning, 'WARN')),
     ]);
     const network = health.network_io;
