@@ -42,16 +42,28 @@ pub(super) async fn search(args: &SearchArgs, out: &mut Output<'_>) -> Answer {
     Ok(Exit::Done)
 }
 
-/// Returns a record as one line: time, level, service, body, attributes.
+/// Returns a record as one line: time, level, service, body, attributes. Further lines of the body follow; an attribute of
+/// several lines, such as a stack trace, is only counted, since `--json` shows it.
 fn line(record: &Value, times: &Times) -> String {
     let level = match record["severity_text"].as_str().filter(|text| !text.is_empty()) {
         Some(text) => text.to_uppercase(),
         None => Severity(record["severity_number"].as_u64().unwrap_or_default() as u8).name().to_owned(),
     };
     let service = record["resource"]["service.name"].as_str().unwrap_or("-");
-    let mut line = format!("{} {level:<5} {service}: {}", times.line(&record["timestamp"]), text(&record["body"]));
+    let body = text(&record["body"]);
+    let (first, rest) = body.split_once('\n').map_or((body.as_str(), None), |(first, rest)| (first, Some(rest)));
+    let mut line = format!("{} {level:<5} {service}: {first}", times.line(&record["timestamp"]));
     for (key, value) in record["attributes"].as_object().into_iter().flatten() {
-        let _ = write!(line, "  {key}={}", text(value));
+        let value = text(value);
+        let _ = match value.trim_end().lines().count() {
+            0 | 1 => write!(line, "  {key}={}", value.trim_end()),
+            _ if body.contains(value.trim_end()) => Ok(()),
+            lines => write!(line, "  {key}=({lines} lines)"),
+        };
+    }
+    if let Some(rest) = rest {
+        line.push('\n');
+        line.push_str(rest.trim_end());
     }
     // A stack trace keeps its lines; nothing else of a log may steer the terminal.
     line.chars()
@@ -171,10 +183,10 @@ mod tests {
     #[test]
     fn a_record_is_a_line_that_cannot_steer_the_terminal() {
         let times = Times { now: "2026-11-22T12:00:00Z".parse().unwrap(), zone: TimeZone::UTC };
-        let record = json!({"timestamp": "2026-11-22T08:30:00Z", "severity_number": 17, "body": "boom\x1b[2J\n  at main", "resource": {"service.name": "api"}, "attributes": {"user": 7}});
+        let record = json!({"timestamp": "2026-11-22T08:30:00Z", "severity_number": 17, "body": "boom\x1b[2J\n  at main", "resource": {"service.name": "api"}, "attributes": {"user": 7, "stack": "a\nb\n", "same": "boom\u{1b}[2J\n  at main"}});
         insta::assert_snapshot!(line(&record, &times), @r"
-        11-22 08:30:00.000 ERROR api: boom�[2J
-              at main  user=7
+        11-22 08:30:00.000 ERROR api: boom�[2J  user=7  stack=(2 lines)
+              at main
         ");
     }
 
