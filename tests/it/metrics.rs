@@ -1,10 +1,11 @@
 //! Metrics: asked by name and label, and in Prometheus's text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use watchfire::telemetry::catalogue::{self, OWN};
 use watchfire_tasks::{is_ci, loudly, promtool};
 use watchfire_tests::otel::{self, Wire};
 use watchfire_tests::payload::{PROTOBUF, gauge_request};
@@ -60,6 +61,23 @@ async fn the_machine_is_measured_under_the_names_of_the_specification() {
     .await;
     let series = host.client().series("system.network_io", &[]).await;
     assert!(series.iter().all(|series| series["kind"] == "counter"), "{series:?}");
+}
+
+#[tokio::test]
+async fn every_series_of_the_host_stands_in_the_catalogue_and_has_a_help_text() {
+    let host = TestHost::start_with(|config, _| config.performance.auto_start = true);
+    let text = eventually("/metrics holds the machine", async || {
+        host.clock().advance(Duration::from_secs(30));
+        let text = host.client().get("/metrics").await.ok().body;
+        (text.contains("system_network_io") && text.contains("watchfire_outbox_rows")).then_some(text)
+    })
+    .await;
+    let listed = catalogue::MACHINE.iter().chain(OWN).map(|entry| (entry.name.replace('.', "_"), entry.help));
+    let listed: BTreeMap<_, _> = listed.collect();
+    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        let help = listed.get(name).unwrap_or_else(|| panic!("{name} is not in the catalogue"));
+        assert!(text.contains(&format!("# HELP {name} {help}")), "{name} has no help text");
+    }
 }
 
 #[tokio::test]

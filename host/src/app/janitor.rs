@@ -22,8 +22,10 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// What the janitor did last, for `status`.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// Bytes of the whole data directory.
-    pub bytes: u64,
+    /// Bytes of logs and metrics, which `storage.max_bytes` bounds.
+    pub telemetry_bytes: u64,
+    /// Bytes of the ballast file, which is apart from that.
+    pub ballast_bytes: u64,
     /// Why room had to be made, or cannot be made; empty when all is well.
     pub trouble: String,
 }
@@ -69,7 +71,7 @@ impl Janitor {
             ballast: storage.data_dir.join("ballast"),
             clock,
             findings: Arc::clone(&findings),
-            dropped_days: own.counter("watchfire_days_dropped_total", &[]),
+            dropped_days: own.counter("watchfire_day_files_dropped_total", &[]),
             data_bytes: own.gauge("watchfire_data_bytes", &[]),
         };
         (janitor, findings)
@@ -113,9 +115,9 @@ impl Janitor {
             }
             bytes = self.telemetry_bytes();
         }
-        let bytes = tree_bytes(&self.storage.data_dir);
-        self.data_bytes.set(bytes as f64);
-        *self.findings.lock() = Findings { bytes, trouble };
+        self.data_bytes.set(tree_bytes(&self.storage.data_dir) as f64);
+        let ballast_bytes = std::fs::metadata(&self.ballast).map_or(0, |metadata| metadata.len());
+        *self.findings.lock() = Findings { telemetry_bytes: self.telemetry_bytes(), ballast_bytes, trouble };
     }
 
     fn telemetry_bytes(&self) -> u64 {

@@ -155,7 +155,13 @@ impl Parts {
 
     fn storage(&self) -> Part {
         let findings = self.janitor.lock().clone();
-        let detail = format!("{} of {} MB used", findings.bytes / 1_000_000, self.config.storage.max_bytes / 1_000_000);
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let (used, most) = (megabytes(findings.telemetry_bytes), megabytes(self.config.storage.max_bytes));
+        let ballast = match findings.ballast_bytes {
+            0 => String::new(),
+            bytes => format!(", and a ballast file of {:.0} MB", megabytes(bytes)),
+        };
+        let detail = format!("logs and metrics take {used:.1} of {most:.0} MB{ballast}");
         if findings.trouble.is_empty() {
             Part::ok("storage", detail)
         } else {

@@ -321,11 +321,9 @@ mod tests {
     fn a_machine_has_the_names_of_the_specification() {
         let mut machine = Machine::new(PathBuf::from("/")).unwrap();
         let own = SelfMetrics::default();
-        own.counter("watchfire_x_total", &[]).inc();
+        own.counter("x_total", &[]).inc();
         let batch = machine.measure(Timestamp::from_seconds(1_795_391_047), &own);
-        for name in
-            ["system.cpu_percent", "system.memory_percent", "system.process_count", "process_memory_mb", "watchfire_x_total"]
-        {
+        for name in ["system.cpu_percent", "system.memory_percent", "system.process_count", "process_memory_mb", "x_total"] {
             let point = batch.iter().find(|point| point.series.name == name).unwrap_or_else(|| panic!("{name} is missing"));
             assert!(point.value.is_finite() && point.value >= 0.0, "{name}: {}", point.value);
         }

@@ -193,7 +193,7 @@ impl Tail {
 
 /// Streams all records of a time range, oldest first by arrival, without a cap.
 #[utoipa::path(get, path = "/api/v1/export/logs", tag = "logs",
-    params(("since" = Option<String>, Query, description = "event time, as for a search"), ("until" = Option<String>, Query),
+    params(("since" = Option<String>, Query, description = "event time, as for a search"), ("until" = Option<String>, Query, description = "as `since`, exclusive"),
         ("q" = Option<String>, Query), ("level" = Option<String>, Query), ("service" = Option<Vec<String>>, Query), ("attribute" = Option<Vec<String>>, Query),
         ("after" = Option<u64>, Query, description = "begin after this `seq`")),
     responses((status = 200, content_type = "application/x-ndjson", description = "one LogRecord a line"), (status = 400, body = crate::http::error::ErrorBody)))]

@@ -96,7 +96,7 @@ async fn list(State(state): State<MetricsApi>) -> Json<MetricList> {
         ("name" = String, Query, description = "Metric name, in either spelling"),
         ("label" = Option<Vec<String>>, Query, description = "`key=value`; may be repeated"),
         ("since" = Option<String>, Query, description = "RFC 3339, Unix time, or a duration back from now; default `1h`"),
-        ("until" = Option<String>, Query, description = "As `since`; default now"),
+        ("until" = Option<String>, Query, description = "As `since`, exclusive; default no end"),
         ("limit" = Option<usize>, Query, description = "Newest samples per series; default 1000, at most 100000"),
     ),
     responses(
@@ -111,6 +111,9 @@ async fn query(State(state): State<MetricsApi>, params: Params) -> Result<Json<Q
     let labels = params.pairs("label")?;
     let (since, until) = params.range(Some(DEFAULT_RANGE), state.clock.now())?;
     let limit = params.number("limit", DEFAULT_LIMIT, MAX_LIMIT)?;
+    if limit == 0 {
+        return Err(ApiError::bad_request("`limit`: no samples at all? at least 1"));
+    }
     let found = state.metrics.query(name, &labels, since, until, limit + 1).await?;
     let mut series = found.ok_or_else(|| unknown(&state.metrics, name))?;
     let mut truncated = false;
@@ -177,7 +180,7 @@ async fn expose(State(state): State<MetricsApi>) -> Response {
     tag = "metrics",
     params(
         ("since" = Option<String>, Query, description = "RFC 3339, Unix time, or a duration back from now; default all"),
-        ("until" = Option<String>, Query, description = "As `since`; default all"),
+        ("until" = Option<String>, Query, description = "As `since`, exclusive; default all"),
     ),
     responses(
         (status = 200, description = "One sample a line", content_type = "application/x-ndjson", body = super::export::ExportedSample),

@@ -24,10 +24,10 @@ async fn host() -> (tempfile::TempDir, Router) {
         point("system.cpu_percent", &[], MetricKind::Gauge, 30, f64::NAN),
         point("system.cpu_percent", &[], MetricKind::Gauge, 0, 2.5),
         point("requests", &[("path", "/a b")], MetricKind::Counter, 7200, 3.0),
-        point("watchfire_own_total", &[], MetricKind::Counter, 30, 1.0),
+        point("own_total", &[], MetricKind::Counter, 30, 1.0),
     ];
     metrics.ingest(batch).await.unwrap();
-    self_metrics.counter("watchfire_own_total", &[]).add(2);
+    self_metrics.counter("own_total", &[]).add(2);
     let alerts_firing = Arc::new(|| 1);
     (folder, routes(MetricsApi { metrics, self_metrics, clock, alerts_firing }))
 }
@@ -60,19 +60,23 @@ async fn a_query_answers_samples_or_says_why_there_are_none() {
 async fn the_exposition_shows_live_series_and_the_hosts_own_once() {
     let (_folder, router) = host().await;
     insta::assert_snapshot!(get_text(&router, "/metrics").await.1, @r#"
+    # TYPE own_total counter
+    own_total 2
     # HELP system_cpu_percent Share of all cores in use, 0 to 100.
     # TYPE system_cpu_percent gauge
     system_cpu_percent 2.5
+    # HELP watchfire_metrics_damaged_total Pieces of stored metrics that could not be read and were left out.
     # TYPE watchfire_metrics_damaged_total counter
     watchfire_metrics_damaged_total 0
+    # HELP watchfire_metrics_points_in_memory Samples held in memory, for rules and until they are in chunks.
     # TYPE watchfire_metrics_points_in_memory gauge
     watchfire_metrics_points_in_memory 10
+    # HELP watchfire_metrics_points_total Points stored.
     # TYPE watchfire_metrics_points_total counter
     watchfire_metrics_points_total 5
+    # HELP watchfire_metrics_series Series held in memory.
     # TYPE watchfire_metrics_series gauge
     watchfire_metrics_series 3
-    # TYPE watchfire_own_total counter
-    watchfire_own_total 2
     "#);
 }
 
@@ -84,7 +88,7 @@ async fn an_export_has_every_sample_on_a_line() {
     {"name":"system.cpu_percent","labels":{},"kind":"gauge","unit":"","timestamp":"2026-11-22T23:43:37Z","value":null}
     {"name":"system.cpu_percent","labels":{},"kind":"gauge","unit":"","timestamp":"2026-11-22T23:44:07Z","value":2.5}
     {"name":"requests","labels":{"path":"/a b"},"kind":"counter","unit":"","timestamp":"2026-11-22T21:44:07Z","value":3.0}
-    {"name":"watchfire_own_total","labels":{},"kind":"counter","unit":"","timestamp":"2026-11-22T23:43:37Z","value":1.0}
+    {"name":"own_total","labels":{},"kind":"counter","unit":"","timestamp":"2026-11-22T23:43:37Z","value":1.0}
     "#);
     assert_eq!(get_text(&router, "/api/v1/export/metrics?since=45s").await.1.lines().count(), 3);
 }
@@ -93,7 +97,7 @@ async fn an_export_has_every_sample_on_a_line() {
 async fn health_and_names_are_json() {
     let (_folder, router) = host().await;
     insta::assert_snapshot!(get_text(&router, "/api/v1/health").await.1, @r#"{"status":"unknown","timestamp":"2026-11-22T23:44:07Z","cpu_percent":2.5,"memory_percent":null,"disk_usage_percent":null,"process_count":null,"network_io":null,"alerts_firing":1,"reasons":["system.memory_percent has no samples: is `performance.auto_start` on?","system.disk_usage_percent has no samples: is `performance.auto_start` on?"]}"#);
-    insta::assert_snapshot!(get_text(&router, "/api/v1/metrics").await.1, @r#"{"metrics":[{"name":"requests","kind":"counter","unit":"","series":1},{"name":"system.cpu_percent","kind":"gauge","unit":"","series":1},{"name":"watchfire_own_total","kind":"counter","unit":"","series":1}]}"#);
+    insta::assert_snapshot!(get_text(&router, "/api/v1/metrics").await.1, @r#"{"metrics":[{"name":"own_total","kind":"counter","unit":"","series":1},{"name":"requests","kind":"counter","unit":"","series":1},{"name":"system.cpu_percent","kind":"gauge","unit":"","series":1}]}"#);
 }
 
 #[test]

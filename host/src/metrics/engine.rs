@@ -89,9 +89,11 @@ pub struct Plan {
 /// Samples of one series on their way into chunks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pending {
+    /// Where it lies in memory.
+    pub slot: Slot,
     /// Its number in the day file.
     pub row: i64,
-    /// In order of time, one per moment.
+    /// In order of arrival.
     pub samples: Vec<Sample>,
 }
 
@@ -199,9 +201,10 @@ impl Engine {
     /// Returns what is not in chunks yet, by row.
     #[must_use]
     pub fn pending(&self) -> Vec<Pending> {
-        let with_samples = self.live().filter(|series| !series.pending.is_empty());
+        let slots = self.series.iter().zip(0..).filter_map(|(series, slot)| Some((series.as_ref()?, slot)));
+        let with_samples = slots.filter(|(series, _)| !series.pending.is_empty());
         let mut all: Vec<Pending> =
-            with_samples.map(|series| Pending { row: series.row, samples: merged(series.pending.clone()) }).collect();
+            with_samples.map(|(series, slot)| Pending { slot, row: series.row, samples: series.pending.clone() }).collect();
         all.sort_unstable_by_key(|pending| pending.row);
         all
     }
@@ -212,12 +215,13 @@ impl Engine {
         self.live().filter_map(|series| series.total.filter(|_| series.row != 0).map(|total| (series.row, total))).collect()
     }
 
-    /// Forgets what was pending: it lies in chunks now.
-    pub fn flushed(&mut self) {
-        for series in self.series.iter_mut().flatten() {
-            series.pending = Vec::new();
+    /// Forgets the oldest so many pending samples of each series: they lie in chunks now.
+    pub fn flushed(&mut self, counts: &[(Slot, usize)]) {
+        for (slot, count) in counts {
+            let Some(series) = self.series[*slot as usize].as_mut() else { continue };
+            series.pending = series.pending.split_off(*count);
+            self.pending_points -= count;
         }
-        self.pending_points = 0;
     }
 
     /// Begins a day file at `now`, which holds the series `existing` already (usually none): idle series are forgotten. Returns the

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use watchfire_types::{MetricKind, Timestamp};
 
-use super::{Metrics, SeriesData, Shared, store};
+use super::{Metrics, SeriesData, Shared, query, store};
 
 /// Lines are handed on in pieces of about this many bytes.
 const PIECE_BYTES: usize = 64 << 10;
@@ -36,13 +36,13 @@ pub struct ExportedSample {
 }
 
 impl Metrics {
-    /// Returns all samples from `since` to `until` as NDJSON of [`ExportedSample`].
+    /// Returns all samples from `since` on and before `until` as NDJSON of [`ExportedSample`].
     pub fn export(&self, since: Timestamp, until: Timestamp) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
         let (sender, receiver) = mpsc::channel(PIECES);
         let shared = Arc::clone(&self.shared);
         tokio::task::spawn_blocking(move || {
             // Ends early when the reader has gone.
-            let _ = write_all(&shared, since, until, &sender);
+            let _ = query::last_before(until).map(|until| write_all(&shared, since, until, &sender));
         });
         futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|piece| (piece, receiver)) })
     }

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use watchfire_types::metric::normalized_name;
 use watchfire_types::{MetricKind, SeriesKey};
 
+use crate::telemetry::catalogue;
+
 /// `Content-Type` of the answer.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -145,8 +147,8 @@ fn help(original: &str, base: &str, unit: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     // Of a histogram or summary the base: its suffixes are the same in every spelling.
     let stem = original.get(..base.len()).filter(|_| !base.starts_with('_')).unwrap_or(original);
-    match KNOWN.iter().find(|(name, _)| *name == original) {
-        Some((_, help)) => parts.push((*help).to_owned()),
+    match catalogue::find(original) {
+        Some(entry) => parts.push(entry.help.to_owned()),
         None if stem != base => parts.push(format!("Stored as {stem}.")),
         None => {}
     }
@@ -155,29 +157,6 @@ fn help(original: &str, base: &str, unit: &str) -> String {
     }
     escaped(&parts.join(" "), false)
 }
-
-/// What the host's collector measures.
-const KNOWN: &[(&str, &str)] = &[
-    ("system.cpu_percent", "Share of all cores in use, 0 to 100."),
-    ("system.memory_percent", "Share of memory in use, 0 to 100."),
-    ("system.disk_usage_percent", "Share of the file system in use, 0 to 100."),
-    ("system.process_count", "Processes of the machine."),
-    ("system.network_io", "Bytes through the device since it came up."),
-    ("process_memory_mb", "Resident memory of the process, in MiB."),
-    ("process_cpu_percent", "CPU time of the process, in percent of one core."),
-    ("node_load1", "1m load average."),
-    ("node_load5", "5m load average."),
-    ("node_load15", "15m load average."),
-    ("node_memory_MemTotal_bytes", "Memory information field MemTotal_bytes."),
-    ("node_memory_MemAvailable_bytes", "Memory information field MemAvailable_bytes."),
-    ("node_filesystem_size_bytes", "Filesystem size in bytes."),
-    ("node_filesystem_avail_bytes", "Filesystem space available to non-root users in bytes."),
-    ("node_network_receive_bytes_total", "Network device statistic receive_bytes."),
-    ("node_network_transmit_bytes_total", "Network device statistic transmit_bytes."),
-    ("node_cpu_seconds_total", "Seconds the CPUs spent in each mode."),
-    ("node_boot_time_seconds", "Node boot time, in unixtime."),
-    ("node_time_seconds", "System time in seconds since epoch (1970)."),
-];
 
 fn number(value: f64) -> String {
     if value.is_nan() {

@@ -62,6 +62,9 @@ pub(crate) struct Shared {
     series: Gauge,
     points: Gauge,
     changed: watch::Sender<u64>,
+    /// Where a flush that has encoded waits, if a test wants it to.
+    #[cfg(test)]
+    gate: tests::Gate,
 }
 
 impl Metrics {
@@ -83,7 +86,19 @@ impl Metrics {
         let points = self_metrics.gauge("watchfire_metrics_points_in_memory", &[]);
         let changed = watch::Sender::new(0);
         let engine = RwLock::new(engine);
-        let shared = Arc::new(Shared { engine, days, settings, clock, self_metrics, stored, series, points, changed });
+        let shared = Arc::new(Shared {
+            engine,
+            days,
+            settings,
+            clock,
+            self_metrics,
+            stored,
+            series,
+            points,
+            changed,
+            #[cfg(test)]
+            gate: tests::Gate::default(),
+        });
         shared.show_size();
         let (requests, inbox) = mpsc::channel(QUEUE_BATCHES);
         let task = tokio::spawn(Writer::new(Arc::clone(&shared)).run(inbox)).abort_handle();

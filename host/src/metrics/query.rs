@@ -1,6 +1,7 @@
 //! Reading across day files and the head.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use watchfire_types::metric::normalized_name;
 use watchfire_types::{Day, MetricKind, Sample, SeriesKey, Timestamp};
@@ -23,7 +24,7 @@ struct Found {
 
 impl Metrics {
     /// Returns the series of metric `name` (either spelling) whose labels include `labels`, with at most the newest
-    /// `limit_points` samples each from `since` to `until`, both included. Series without a sample there are left out;
+    /// `limit_points` samples each from `since` on and before `until`. Series without a sample there are left out;
     /// `None` if there is no metric of that name at all.
     ///
     /// # Errors
@@ -54,6 +55,7 @@ impl Metrics {
         if !self.is_known(name) {
             return None;
         }
+        let Some(until) = last_before(until) else { return Some(Vec::new()) };
         let mut found = self.shared.head(name, labels, since, until);
         for (day, bounds) in self.shared.days.bounds().into_iter().rev() {
             let Some((first, last)) = bounds.filter(|(first, last)| *first <= until && *last >= since) else { continue };
@@ -147,6 +149,11 @@ impl Shared {
         self.days.report(day, &damage);
         samples
     }
+}
+
+/// Returns the last moment before `until`: inside, ranges have both ends, as chunks have.
+pub(super) fn last_before(until: Timestamp) -> Option<Timestamp> {
+    (until > Timestamp::ZERO).then(|| until.minus(Duration::from_nanos(1)))
 }
 
 fn entry(found: &mut BTreeMap<SeriesKey, Found>, series: StoredSeries) -> &mut Found {

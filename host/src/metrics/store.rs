@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 use watchfire_types::metric::normalized_name;
 use watchfire_types::{Day, MetricKind, Sample, SeriesKey, Timestamp};
 
@@ -86,40 +86,79 @@ pub fn begin_day(connection: &Connection, rows: &[SeriesRow], totals: &[(i64, f6
     Ok(())
 }
 
-/// Moves samples into chunks, in the place of all batches. A series' last chunk is filled up before a new one begins.
-pub fn flush(connection: &Connection, pending: &[Pending], totals: &[(i64, f64)]) -> rusqlite::Result<Damage> {
-    let mut damage = Damage::new();
+/// A chunk as it will be written.
+#[derive(Debug)]
+struct NewChunk {
+    series: i64,
+    /// The chunk whose place it takes, because it holds that one's samples too.
+    replaces: Option<i64>,
+    first: i64,
+    last: i64,
+    count: i64,
+    data: Vec<u8>,
+}
+
+/// What a flush will write, encoded.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    chunks: Vec<NewChunk>,
+    /// What was found damaged meanwhile.
+    pub damage: Damage,
+}
+
+/// Returns the number of the newest batch; 0 without any.
+pub fn last_batch(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT coalesce(max(id), 0) FROM batches", [], |row| row.get(0))
+}
+
+/// Encodes samples into chunks, and writes nothing. A series' last chunk is filled up before a new one begins; only
+/// [`flush`] changes chunks, so what is read here still holds when it runs.
+pub fn encode(connection: &Connection, pending: Vec<Pending>) -> rusqlite::Result<Chunks> {
+    let mut found = Chunks::default();
     let mut last = connection.prepare_cached("SELECT id, count, data FROM chunks WHERE series = ?1 ORDER BY id DESC LIMIT 1")?;
-    let mut delete = connection.prepare_cached("DELETE FROM chunks WHERE id = ?1")?;
-    let mut insert =
-        connection.prepare_cached("INSERT INTO chunks (series, min_time, max_time, count, data) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    let mut bounds = (i64::MAX, 0_i64);
-    for Pending { row, samples } in pending {
-        let open: Option<(i64, i64, Vec<u8>)> =
-            last.query_row([row], |found| Ok((found.get(0)?, found.get(1)?, found.get(2)?))).optional()?;
-        let mut samples = samples.clone();
-        if let Some((id, count, data)) = open
-            && count as usize + samples.len() <= CHUNK_SAMPLES
+    for Pending { row: series, samples, .. } in pending {
+        let mut samples = merged(samples);
+        let mut replaces = None;
+        let mut rows = last.query([series])?;
+        if let Some(open) = rows.next()?
+            && open.get::<_, i64>(1)? as usize + samples.len() <= CHUNK_SAMPLES
         {
-            match chunk::decode(&data) {
+            let id = open.get(0)?;
+            match chunk::decode(open.get_ref(2)?.as_blob()?) {
                 Ok(mut older) => {
                     older.append(&mut samples);
                     samples = merged(older);
-                    delete.execute([id])?;
+                    replaces = Some(id);
                 }
-                Err(error) => damage.push(format!("chunk {id}: {error}")),
+                Err(error) => found.damage.push(format!("chunk {id}: {error}")),
             }
         }
         for part in samples.chunks(CHUNK_SAMPLES) {
             let (first, last) = (part[0].timestamp.as_nanos() as i64, part[part.len() - 1].timestamp.as_nanos() as i64);
-            bounds = (bounds.0.min(first), bounds.1.max(last));
-            insert.execute(params![row, first, last, part.len() as i64, chunk::encode(part)])?;
+            let (count, data) = (part.len() as i64, chunk::encode(part));
+            found.chunks.push(NewChunk { series, replaces: replaces.take(), first, last, count, data });
         }
     }
+    Ok(found)
+}
+
+/// Writes chunks in the place of all batches up to `last_batch`, with the totals as of that batch.
+pub fn flush(connection: &Connection, chunks: &Chunks, totals: &[(i64, f64)], last_batch: i64) -> rusqlite::Result<()> {
+    let mut delete = connection.prepare_cached("DELETE FROM chunks WHERE id = ?1")?;
+    let mut insert =
+        connection.prepare_cached("INSERT INTO chunks (series, min_time, max_time, count, data) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut bounds = (i64::MAX, 0_i64);
+    for chunk in &chunks.chunks {
+        bounds = (bounds.0.min(chunk.first), bounds.1.max(chunk.last));
+        if let Some(replaced) = chunk.replaces {
+            delete.execute([replaced])?;
+        }
+        insert.execute(params![chunk.series, chunk.first, chunk.last, chunk.count, chunk.data])?;
+    }
     put_totals(connection, totals)?;
-    connection.execute("DELETE FROM batches", [])?;
+    connection.execute("DELETE FROM batches WHERE id <= ?1", [last_batch])?;
     connection.execute("UPDATE state SET min_time = min(min_time, ?1), max_time = max(max_time, ?2)", [bounds.0, bounds.1])?;
-    Ok(damage)
+    Ok(())
 }
 
 /// Flushes the batches of a file that is no longer written to, as a crash just before midnight leaves it.
@@ -135,9 +174,11 @@ pub fn settle(connection: &Connection) -> rusqlite::Result<Damage> {
             *total = sample.value;
         }
     }
-    let pending: Vec<_> = samples.into_iter().map(|(row, samples)| Pending { row, samples: merged(samples) }).collect();
+    let pending = samples.into_iter().map(|(row, samples)| Pending { slot: 0, row, samples }).collect();
     let totals: Vec<_> = totals.into_iter().collect();
-    damage.append(&mut flush(connection, &pending, &totals)?);
+    let mut chunks = encode(connection, pending)?;
+    flush(connection, &chunks, &totals, i64::MAX)?;
+    damage.append(&mut chunks.damage);
     Ok(damage)
 }
 

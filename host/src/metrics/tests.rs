@@ -6,6 +6,25 @@ use super::*;
 
 const START: Timestamp = Timestamp::from_seconds(1_795_391_047);
 
+/// Holds a flush between encoding and writing.
+pub(super) struct Gate {
+    arrived: tokio::sync::Notify,
+    open: Arc<Semaphore>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { arrived: tokio::sync::Notify::new(), open: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+impl Gate {
+    pub(super) async fn pass(&self) {
+        self.arrived.notify_one();
+        drop(self.open.acquire().await);
+    }
+}
+
 struct Host {
     folder: tempfile::TempDir,
     clock: Clock,
@@ -228,7 +247,7 @@ async fn a_query_gives_the_newest_samples_of_the_range() {
     }
     let labels = [("host".to_owned(), "a".to_owned())];
     let query = metrics.query("a", &labels, START.plus(seconds(10)), START.plus(seconds(20)), 3).await.unwrap().unwrap();
-    assert_eq!(query[0].samples.iter().map(|sample| sample.value).collect::<Vec<_>>(), [18.0, 19.0, 20.0]);
+    assert_eq!(query[0].samples.iter().map(|sample| sample.value).collect::<Vec<_>>(), [17.0, 18.0, 19.0]);
     let other = [("host".to_owned(), "b".to_owned())];
     assert_eq!(metrics.query("a", &other, START, Timestamp::MAX, 3).await.unwrap(), Some(Vec::new()));
 }
@@ -278,6 +297,66 @@ async fn many_senders_at_once_are_committed_together_and_all_are_told() {
     }
     assert!(*metrics.changed().borrow() < 64, "{} commits", *metrics.changed().borrow());
     assert_eq!(metrics.stats().series, 64);
+}
+
+#[tokio::test]
+async fn ingest_goes_on_during_a_flush_of_many_series() {
+    let host = Host::new();
+    let metrics = host.open();
+    let later = START.plus(seconds(30));
+    metrics.ingest((0..20_000).map(|series| point(&format!("m{series}"), START, 1.0)).collect()).await.unwrap();
+    metrics.ingest(vec![delta("hits", 1.0)]).await.unwrap();
+    let closed = Arc::clone(&metrics.shared.gate.open).acquire_owned().await.unwrap();
+    host.clock.advance(seconds(601));
+    metrics.shared.gate.arrived.notified().await;
+    // Everything is encoded and nothing written: whoever sends now is not kept waiting, and reads what there is.
+    metrics.ingest((0..20_000).map(|series| point(&format!("m{series}"), later, 2.0)).collect()).await.unwrap();
+    metrics.ingest(vec![delta("hits", 1.0)]).await.unwrap();
+    assert_eq!(stored(&metrics, "m7").await, [1.0, 2.0]);
+    let batches = || {
+        let query = "SELECT (SELECT count(*) FROM batches), (SELECT count(*) FROM chunks)";
+        host.database(START.day()).query_row(query, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).unwrap()
+    };
+    assert_eq!(batches(), (4, 0));
+    drop(closed);
+    while batches().1 == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(batches(), (2, 20_001), "what came meanwhile is only in batches, and stays");
+    crash(metrics);
+    let metrics = host.open();
+    assert_eq!((stored(&metrics, "m7").await, stored(&metrics, "hits").await), (vec![1.0, 2.0], vec![1.0, 2.0]));
+    assert_eq!(metrics.stats().points_in_memory, 2 * 20_001 + 20_001);
+    metrics.close().await.unwrap();
+    assert_eq!(batches(), (0, 20_001));
+}
+
+#[tokio::test]
+async fn a_crash_during_a_flush_and_a_new_day_during_one_lose_nothing() {
+    let host = Host::new();
+    let metrics = host.open();
+    metrics.ingest(vec![point("a", START, 1.0)]).await.unwrap();
+    let closed = Arc::clone(&metrics.shared.gate.open).acquire_owned().await.unwrap();
+    host.clock.advance(seconds(601));
+    metrics.shared.gate.arrived.notified().await;
+    metrics.ingest(vec![point("a", START.plus(seconds(1)), 2.0)]).await.unwrap();
+    crash(metrics);
+    drop(closed);
+    let metrics = host.open();
+    assert_eq!(stored(&metrics, "a").await, [1.0, 2.0]);
+    let closed = Arc::clone(&metrics.shared.gate.open).acquire_owned().await.unwrap();
+    host.clock.advance(seconds(301));
+    metrics.ingest(vec![point("a", START.plus(seconds(2)), 3.0)]).await.unwrap();
+    host.clock.advance(seconds(300));
+    metrics.shared.gate.arrived.notified().await;
+    // 23:44:07 and 1202 seconds: past midnight. The new day waits for the flush of the old one.
+    let next = tokio::spawn({
+        let metrics = metrics.clone();
+        async move { metrics.ingest(vec![point("a", START.plus(seconds(3)), 4.0)]).await }
+    });
+    drop(closed);
+    next.await.unwrap().unwrap();
+    assert_eq!((metrics.days().len(), stored(&metrics, "a").await), (2, vec![1.0, 2.0, 3.0, 4.0]));
 }
 
 #[derive(Clone, Debug)]

@@ -1,13 +1,17 @@
 //! The one task that changes the head and the files: commits what has arrived together, flushes, changes the day, drops old files.
+//!
+//! A flush runs beside commits: it encodes what was pending when it began, outside any transaction, and deletes only the batches
+//! up to that moment. Commits meanwhile are later batches and stay pending.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
 use watchfire_types::{Day, MetricBatch, Timestamp};
 
 use super::days::chain;
-use super::engine::Plan;
+use super::engine::{Pending, Plan, Slot};
 use super::{Shared, chunk, store};
 use crate::store::crash::crash_point;
 use crate::store::{Accepted, Database, IngestError, StoreError};
@@ -16,6 +20,8 @@ use crate::store::{Accepted, Database, IngestError, StoreError};
 const FLUSH_INTERVAL: Duration = Duration::from_secs(600);
 /// Points outside chunks at which the head is flushed early: what a start has to replay.
 const FLUSH_POINTS: usize = 200_000;
+/// Points outside chunks at which commits wait for the flush under way, which bounds memory (16 MB).
+const MAX_PENDING_POINTS: usize = 1_000_000;
 /// Points of one commit, unless one batch alone is larger.
 const COMMIT_POINTS: usize = 100_000;
 /// Work on fewer points is done in place: handing it to another thread would take longer.
@@ -46,13 +52,26 @@ pub(super) struct Writer {
     next_roll: Timestamp,
     /// A change of day that has begun and must be finished before anything else is written.
     rolling: Option<Day>,
+    /// The flush under way, if any; it is given up when the writer goes.
+    flush: JoinSet<Result<store::Damage, StoreError>>,
+    /// What the flush under way takes of each series.
+    taken: Vec<(Slot, usize)>,
+}
+
+/// What was pending when a flush began.
+struct Snapshot {
+    pending: Vec<Pending>,
+    totals: Vec<(i64, f64)>,
+    /// The newest batch whose points are in it.
+    last_batch: i64,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let now = shared.clock.now();
         let next_roll = shared.days.current().0.next().start();
-        Self { shared, next_flush: now.plus(FLUSH_INTERVAL), next_roll, rolling: None }
+        let next_flush = now.plus(FLUSH_INTERVAL);
+        Self { shared, next_flush, next_roll, rolling: None, flush: JoinSet::new(), taken: Vec::new() }
     }
 
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
@@ -61,6 +80,10 @@ impl Writer {
             let deadline = self.next_flush.min(self.next_roll);
             let mut next = tokio::select! {
                 biased;
+                Some(ended) = self.flush.join_next() => {
+                    report_flush(self.flush_ended(ended));
+                    None
+                }
                 request = requests.recv() => {
                     let Some(request) = request else { break };
                     Some(request)
@@ -92,10 +115,10 @@ impl Writer {
                         self.commit(batches, waiting).await;
                     }
                     Request::Flush(answer) => {
-                        let _ = answer.send(self.flush().await);
+                        let _ = answer.send(self.flush_all().await);
                     }
                     Request::Close(answer) => {
-                        let result = self.flush().await;
+                        let result = self.flush_all().await;
                         let (_, database) = self.shared.days.current();
                         let _ = tokio::task::spawn_blocking(move || database.close()).await;
                         let _ = answer.send(result);
@@ -105,7 +128,7 @@ impl Writer {
             }
         }
         // Whoever held the handle has gone without closing; nothing would be lost, but the next start is quicker.
-        let _ = self.flush().await;
+        let _ = self.flush_all().await;
     }
 
     async fn commit(&mut self, batches: Vec<MetricBatch>, waiting: Vec<Waiting>) {
@@ -123,10 +146,12 @@ impl Writer {
                 }
             }
         }
-        if self.shared.engine.read().pending_points() >= FLUSH_POINTS
-            && let Err(error) = self.flush().await
-        {
-            tracing::error!(detail = %chain(&error), "metrics could not be moved into chunks");
+        let pending = self.shared.engine.read().pending_points();
+        if pending >= MAX_PENDING_POINTS {
+            report_flush(self.end_flush().await);
+        }
+        if pending >= FLUSH_POINTS {
+            report_flush(self.begin_flush().await);
         }
     }
 
@@ -165,41 +190,62 @@ impl Writer {
         Ok(plan)
     }
 
-    /// Moves the head into chunks.
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        self.next_flush = self.shared.clock.now().plus(RETRY);
-        let shared = Arc::clone(&self.shared);
-        let points = shared.engine.read().pending_points();
-        if points > 0 {
-            let (pending, totals) = in_place_or_aside(points, move || {
-                let engine = shared.engine.read();
-                (engine.pending(), engine.totals())
-            })
-            .await?;
-            let (day, database) = self.shared.days.current();
-            let damage = database
-                .write(move |transaction| {
-                    let damage = store::flush(transaction, &pending, &totals)?;
-                    crash_point("metrics.before_flush_commit");
-                    Ok(damage)
-                })
-                .await?;
-            crash_point("metrics.after_flush_commit");
-            self.shared.engine.write().flushed();
-            self.shared.show_size();
-            self.shared.days.report(day, &damage);
+    /// Begins to move the head into chunks, unless that is under way already or there is nothing to move.
+    async fn begin_flush(&mut self) -> Result<(), StoreError> {
+        let now = self.shared.clock.now();
+        self.next_flush = now.plus(RETRY);
+        if !self.flush.is_empty() {
+            return Ok(());
         }
+        if self.shared.engine.read().pending_points() == 0 {
+            self.next_flush = now.plus(FLUSH_INTERVAL);
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let snapshot = aside(move || -> Result<_, StoreError> {
+            // Nobody commits meanwhile: the writer waits here. So both speak of the same batches.
+            let last_batch = shared.days.current().1.read_blocking(store::last_batch)?;
+            let engine = shared.engine.read();
+            Ok(Snapshot { pending: engine.pending(), totals: engine.totals(), last_batch })
+        })
+        .await??;
+        self.taken = snapshot.pending.iter().map(|pending| (pending.slot, pending.samples.len())).collect();
+        self.flush.spawn(move_to_chunks(Arc::clone(&self.shared), snapshot));
+        Ok(())
+    }
+
+    /// Waits for the flush under way, if any.
+    async fn end_flush(&mut self) -> Result<(), StoreError> {
+        match self.flush.join_next().await {
+            Some(ended) => self.flush_ended(ended),
+            None => Ok(()),
+        }
+    }
+
+    fn flush_ended(&mut self, ended: Result<Result<store::Damage, StoreError>, JoinError>) -> Result<(), StoreError> {
+        let taken = std::mem::take(&mut self.taken);
+        let damage = ended.map_err(|_| StoreError::Closed)??;
+        self.shared.engine.write().flushed(&taken);
+        self.shared.show_size();
+        self.shared.days.report(self.shared.days.current().0, &damage);
         self.next_flush = self.shared.clock.now().plus(FLUSH_INTERVAL);
         Ok(())
+    }
+
+    /// Moves all of the head into chunks. Commits wait for it.
+    async fn flush_all(&mut self) -> Result<(), StoreError> {
+        // If the one under way fails, its points are still pending, and the next says why it fails too.
+        let _ = self.end_flush().await;
+        self.begin_flush().await?;
+        self.end_flush().await
     }
 
     async fn tick(&mut self) {
         let now = self.shared.clock.now();
         let rolled = self.roll_if_due(now).await;
-        let flushed = if now >= self.next_flush { self.flush().await } else { Ok(()) };
-        for error in [rolled.err(), flushed.err()].into_iter().flatten() {
-            tracing::error!(detail = %chain(&error), "metrics could not be moved into chunks");
-        }
+        let flushed = if now >= self.next_flush { self.begin_flush().await } else { Ok(()) };
+        report_flush(rolled);
+        report_flush(flushed);
         self.drop_old(now).await;
     }
 
@@ -224,7 +270,7 @@ impl Writer {
         let Some(day) = self.rolling.or_else(|| (now.day() > present).then(|| now.day())) else { return Ok(()) };
         self.next_roll = now.plus(RETRY);
         if self.rolling.is_none() {
-            self.flush().await?;
+            self.flush_all().await?;
         }
         let shared = Arc::clone(&self.shared);
         let prepare = move || -> Result<_, StoreError> {
@@ -244,6 +290,31 @@ impl Writer {
         self.next_roll = day.next().start();
         self.drop_old(now).await;
         Ok(())
+    }
+}
+
+/// Writes `snapshot` into chunks of the present day, in the place of its batches.
+async fn move_to_chunks(shared: Arc<Shared>, snapshot: Snapshot) -> Result<store::Damage, StoreError> {
+    let Snapshot { pending, totals, last_batch } = snapshot;
+    let (_, database) = shared.days.current();
+    let mut chunks = database.read(move |connection| store::encode(connection, pending)).await?;
+    let damage = std::mem::take(&mut chunks.damage);
+    #[cfg(test)]
+    shared.gate.pass().await;
+    database
+        .write(move |transaction| {
+            store::flush(transaction, &chunks, &totals, last_batch)?;
+            crash_point("metrics.before_flush_commit");
+            Ok(())
+        })
+        .await?;
+    crash_point("metrics.after_flush_commit");
+    Ok(damage)
+}
+
+fn report_flush(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::error!(detail = %chain(&error), "metrics could not be moved into chunks");
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use watchfire_types::{MetricKind, SeriesKey};
 
+use super::catalogue;
+
 /// All of the host's own series. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct SelfMetrics(Arc<Mutex<BTreeMap<SeriesKey, Slot>>>);
@@ -57,9 +59,11 @@ impl Gauge {
 }
 
 impl SelfMetrics {
-    /// Returns counter `name` with `labels`; the same one for the same name and labels.
+    /// Returns counter `name` with `labels`; the same one for the same name and labels. A name that begins with `watchfire_` stands in
+    /// the [`catalogue`].
     #[must_use]
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> Counter {
+        debug_assert!(catalogue::allows(name, MetricKind::Counter, labels), "{name}, a counter, is not in the catalogue");
         let mut slots = self.0.lock();
         match slots.entry(key(name, labels)).or_insert_with(|| Slot::Counter(Counter::default())) {
             Slot::Counter(counter) => counter.clone(),
@@ -67,9 +71,11 @@ impl SelfMetrics {
         }
     }
 
-    /// Returns gauge `name` with `labels`; the same one for the same name and labels.
+    /// Returns gauge `name` with `labels`; the same one for the same name and labels. A name that begins with `watchfire_` stands in
+    /// the [`catalogue`].
     #[must_use]
     pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Gauge {
+        debug_assert!(catalogue::allows(name, MetricKind::Gauge, labels), "{name}, a gauge, is not in the catalogue");
         let mut slots = self.0.lock();
         match slots.entry(key(name, labels)).or_insert_with(|| Slot::Gauge(Gauge::default())) {
             Slot::Gauge(gauge) => gauge.clone(),
@@ -100,9 +106,9 @@ mod tests {
     #[test]
     fn a_counter_is_found_again_by_its_labels() {
         let metrics = SelfMetrics::default();
-        metrics.counter("watchfire_x_total", &[("a", "1"), ("b", "2")]).add(2);
-        metrics.counter("watchfire_x_total", &[("b", "2"), ("a", "1")]).inc();
-        metrics.gauge("watchfire_y", &[]).set(0.5);
+        metrics.counter("x_total", &[("a", "1"), ("b", "2")]).add(2);
+        metrics.counter("x_total", &[("b", "2"), ("a", "1")]).inc();
+        metrics.gauge("y", &[]).set(0.5);
         let values: Vec<_> = metrics.snapshot().into_iter().map(|(_, kind, value)| (kind, value)).collect();
         assert_eq!(values, [(MetricKind::Counter, 3.0), (MetricKind::Gauge, 0.5)]);
     }

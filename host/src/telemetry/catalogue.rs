@@ -1,0 +1,175 @@
+//! Every metric that the host makes: its own, and those of the machine it measures.
+//!
+//! `/metrics` takes its help texts from here and `METRICS.md` is written from here; a name that begins with `watchfire_` and is
+//! missing here fails the first test that counts under it.
+
+use std::fmt::Write as _;
+
+use watchfire_types::MetricKind::{self, Counter, Gauge};
+
+/// What is known of one metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Name, as it is stored.
+    pub name: &'static str,
+    /// What its values mean.
+    pub kind: MetricKind,
+    /// Names of its labels, sorted.
+    pub labels: &'static [&'static str],
+    /// One line for whoever reads the value.
+    pub help: &'static str,
+}
+
+const fn entry(name: &'static str, kind: MetricKind, labels: &'static [&'static str], help: &'static str) -> Entry {
+    Entry { name, kind, labels, help }
+}
+
+const FILE_SYSTEM: &[&str] = &["device", "fstype", "mountpoint"];
+
+/// What the collector measures: first the names of the specification, then those of `node_exporter`.
+pub const MACHINE: &[Entry] = &[
+    entry("system.cpu_percent", Gauge, &[], "Share of all cores in use, 0 to 100."),
+    entry("system.memory_percent", Gauge, &[], "Share of memory in use, 0 to 100."),
+    entry("system.disk_usage_percent", Gauge, FILE_SYSTEM, "Share of the file system in use, 0 to 100."),
+    entry("system.process_count", Gauge, &[], "Processes of the machine."),
+    entry("system.network_io", Counter, &["device", "direction"], "Bytes through the device since it came up."),
+    entry("process_memory_mb", Gauge, &["service"], "Resident memory of the process, in MiB."),
+    entry("process_cpu_percent", Gauge, &["service"], "CPU time of the process, in percent of one core."),
+    entry("node_load1", Gauge, &[], "1m load average."),
+    entry("node_load5", Gauge, &[], "5m load average."),
+    entry("node_load15", Gauge, &[], "15m load average."),
+    entry("node_memory_MemTotal_bytes", Gauge, &[], "Memory information field MemTotal_bytes."),
+    entry("node_memory_MemAvailable_bytes", Gauge, &[], "Memory information field MemAvailable_bytes."),
+    entry("node_filesystem_size_bytes", Gauge, FILE_SYSTEM, "Filesystem size in bytes."),
+    entry("node_filesystem_avail_bytes", Gauge, FILE_SYSTEM, "Filesystem space available to non-root users in bytes."),
+    entry("node_network_receive_bytes_total", Counter, &["device"], "Network device statistic receive_bytes."),
+    entry("node_network_transmit_bytes_total", Counter, &["device"], "Network device statistic transmit_bytes."),
+    entry("node_cpu_seconds_total", Counter, &["cpu", "mode"], "Seconds the CPUs spent in each mode."),
+    entry("node_boot_time_seconds", Gauge, &[], "Node boot time, in unixtime."),
+    entry("node_time_seconds", Gauge, &[], "System time in seconds since epoch (1970)."),
+];
+
+/// What the host counts about itself, by name.
+pub const OWN: &[Entry] = &[
+    entry("watchfire_alerts", Gauge, &["state"], "Alerts that are pending or firing."),
+    entry("watchfire_data_available_bytes", Gauge, &[], "Space left on the file system of the data directory."),
+    entry("watchfire_data_bytes", Gauge, &[], "Bytes of the whole data directory, the ballast file included."),
+    entry(
+        "watchfire_day_files_dropped_total",
+        Counter,
+        &[],
+        "Days of logs or metrics deleted to stay within retention and storage.max_bytes.",
+    ),
+    entry("watchfire_input_bytes_total", Counter, &["input"], "Bytes read by an input, after decompression."),
+    entry("watchfire_input_records_total", Counter, &["input"], "Records and points that an input took in."),
+    entry(
+        "watchfire_input_rejected_total",
+        Counter,
+        &["input", "reason"],
+        "Records (reason invalid_record) and whole requests (any other reason) that an input refused.",
+    ),
+    entry("watchfire_log_batches_busy_total", Counter, &[], "Batches of logs whose sender was told to try again later."),
+    entry("watchfire_log_blocks_damaged_total", Counter, &[], "Stored blocks of logs that could not be read and were left out."),
+    entry("watchfire_log_commits_total", Counter, &[], "Transactions that stored logs."),
+    entry("watchfire_log_merges_total", Counter, &[], "Times small blocks of logs were merged into a large one."),
+    entry("watchfire_log_records_rejected_total", Counter, &["reason"], "Log records refused because of their time."),
+    entry("watchfire_log_records_total", Counter, &[], "Log records stored."),
+    entry("watchfire_log_wal_bytes", Gauge, &[], "Write-ahead log of the present day's logs."),
+    entry("watchfire_metrics_busy_total", Counter, &[], "Batches of points whose sender was told to try again later."),
+    entry("watchfire_metrics_damaged_total", Counter, &[], "Pieces of stored metrics that could not be read and were left out."),
+    entry("watchfire_metrics_points_in_memory", Gauge, &[], "Samples held in memory, for rules and until they are in chunks."),
+    entry("watchfire_metrics_points_total", Counter, &[], "Points stored."),
+    entry("watchfire_metrics_rejected_total", Counter, &["reason"], "Points refused for good."),
+    entry("watchfire_metrics_series", Gauge, &[], "Series held in memory."),
+    entry("watchfire_notifications_dead_total", Counter, &["receiver"], "Notifications given up: refused for good, or too late."),
+    entry("watchfire_notifications_failed_total", Counter, &["reason", "receiver"], "Attempts that did not deliver."),
+    entry("watchfire_notifications_total", Counter, &["receiver"], "Notifications that a receiver took."),
+    entry("watchfire_outbox_oldest_age_seconds", Gauge, &[], "Age of the oldest notification that waits; 0 if none does."),
+    entry("watchfire_outbox_rows", Gauge, &["state"], "Notifications in the outbox: queued, delivered or dead."),
+    entry("watchfire_own_log_dropped_total", Counter, &[], "Records of the host's own log dropped because its queue was full."),
+    entry("watchfire_rule_evaluation_duration_seconds", Gauge, &[], "How long the last evaluation of all rules took."),
+    entry("watchfire_rule_evaluations_total", Counter, &[], "Evaluations of all rules."),
+    entry("watchfire_rule_records_dropped_total", Counter, &["reason"], "Log records that rules could not count."),
+    entry("watchfire_rules_failing", Gauge, &[], "Rules that could not be evaluated the last time."),
+];
+
+/// Returns what is known of the metric stored as `name`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Entry> {
+    OWN.iter().chain(MACHINE).find(|entry| entry.name == name)
+}
+
+/// Returns whether the host may count under `name` with `labels`: any name but one of its own that is not listed here as such.
+#[must_use]
+pub fn allows(name: &str, kind: MetricKind, labels: &[(&str, &str)]) -> bool {
+    let listed = |entry: &Entry| {
+        let mut names: Vec<_> = labels.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        entry.kind == kind && names == entry.labels
+    };
+    !name.starts_with("watchfire_") || find(name).is_some_and(listed)
+}
+
+/// Returns all metrics as the document `METRICS.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut text =
+        "# Metrics\n\nWhat the host stores without being sent anything, and shows at `/metrics` (there with every `.` as `_`).\n\
+        Written from `src/telemetry/catalogue.rs`, which a test holds equal to this.\n"
+            .to_owned();
+    let about = "The first are named by the specification, the others as `node_exporter` names them. \
+        They are measured while `performance.auto_start` is on.";
+    for (title, about, entries) in
+        [("The host itself", "Counters begin at zero with each start.", OWN), ("The machine", about, MACHINE)]
+    {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "\n## {title}\n\n{about}\n\n| name | kind | labels | what it says |\n|---|---|---|---|");
+        for Entry { name, kind, labels, help } in entries {
+            let kind = if *kind == Counter { "counter" } else { "gauge" };
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let _ = writeln!(text, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_help_texts_are_well_formed() {
+        for Entry { name, kind, labels, help } in OWN {
+            assert!(name.starts_with("watchfire_"), "{name}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}: lower case and `_` only");
+            assert_eq!(name.ends_with("_total"), *kind == Counter, "{name}: a counter, and nothing else, ends in `_total`");
+            let derived =
+                ["_milliseconds", "_ms", "_minutes", "_hours", "_days", "_kb", "_mb", "_percent", "_kilobytes", "_megabytes"];
+            assert!(!derived.iter().any(|unit| name.contains(unit)), "{name}: base units are seconds and bytes");
+            assert!(labels.is_sorted() && !labels.contains(&"le"), "{name}: {labels:?}");
+            assert!(!help.contains('|'), "{name}: breaks the table");
+        }
+        assert!(OWN.is_sorted_by(|left, right| left.name < right.name), "by name, each once");
+        for Entry { name, help, .. } in OWN.iter().chain(MACHINE) {
+            assert!(help.ends_with('.') && !help.contains('\n') && help.len() > 10, "{name}: `{help}`");
+        }
+    }
+
+    #[test]
+    fn a_name_of_our_own_needs_an_entry() {
+        assert!(allows("watchfire_alerts", Gauge, &[("state", "firing")]));
+        assert!(allows("anything", Counter, &[]));
+        assert!(!allows("watchfire_alerts", Gauge, &[]) && !allows("watchfire_alerts", Counter, &[("state", "firing")]));
+        assert!(!allows("watchfire_no_such_total", Counter, &[]));
+    }
+
+    #[test]
+    fn the_reference_is_up_to_date() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("METRICS.md");
+        if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+            std::fs::write(&path, reference()).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == reference(), "METRICS.md is out of date: run this test with INSTA_UPDATE=always");
+    }
+}
