@@ -13,5 +13,6 @@ pub mod http;
 pub mod inputs;
 pub mod logs;
 pub mod metrics;
+pub mod nearest;
 pub mod store;
 pub mod telemetry;

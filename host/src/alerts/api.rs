@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
-use watchfire_types::Timestamp;
+use serde::Serialize;
 
 use super::types::{AlertState, Rule, RuleOrigin};
-use super::view::{self, AlertDetail, AlertView, OutboxView, RuleBody, RuleView};
-use super::{Alerts, duration, query, store};
-use crate::http::ApiError;
+use super::view::{AlertDetail, AlertView, HistoryView, OutboxView, RuleView};
+use super::{Alerts, annotations, query, store};
+use crate::config::RawRule;
+use crate::http::stream::ndjson;
+use crate::http::{ApiError, Params};
 
 /// Most rows of a list, and how many are given when nobody asks.
 const MAX_ROWS: u32 = 10_000;
@@ -60,50 +61,10 @@ pub struct OutboxList {
     pub notifications: Vec<OutboxView>,
 }
 
-/// Which rows of a list.
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct ListQuery {
-    /// Only those in this state.
-    pub state: Option<String>,
-    /// At most so many.
-    pub limit: Option<u32>,
-}
-
-/// A range of time.
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct RangeQuery {
-    /// From then on: RFC 3339, seconds since 1970, or a duration back from now.
-    pub since: Option<String>,
-    /// Until then, exclusive.
-    pub until: Option<String>,
-}
-
-impl ListQuery {
-    /// Returns the state, which must be one of `states`.
-    fn state(&self, states: &[&str]) -> Result<Option<String>, ApiError> {
-        match &self.state {
-            Some(state) if !states.contains(&state.as_str()) => {
-                Err(ApiError::bad_request(format!("state: `{state}` is not one of {}", states.join(", "))))
-            }
-            state => Ok(state.clone()),
-        }
-    }
-
-    fn limit(&self) -> u32 {
-        self.limit.unwrap_or(DEFAULT_ROWS).min(MAX_ROWS)
-    }
-}
-
-/// Reads a point in time, or a duration back from `now`.
-fn moment(name: &str, text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let back = duration::parse(text);
-    let expected = "expected RFC 3339, seconds since 1970, or a duration back from now such as `15m`";
-    back.map(|back| now.minus(back)).map_err(|_| ApiError::bad_request(format!("{name}: `{text}` is not a time: {expected}")))
+/// What a list is asked for: the state its rows must have, and how many rows.
+fn list_query(params: &Params, states: &[&'static str]) -> Result<(Option<&'static str>, u32), ApiError> {
+    params.only(&["state", "limit"])?;
+    Ok((params.word("state", states)?, params.number("limit", DEFAULT_ROWS, MAX_ROWS)?))
 }
 
 impl Alerts {
@@ -118,9 +79,10 @@ impl Alerts {
         };
         let failures = live.failures.iter().filter(|failure| failure.rule == rule.name);
         let mut warnings: Vec<String> = failures.map(|failure| failure.problem.to_string()).collect();
-        warnings.extend(view::warnings(rule));
+        warnings.extend(self.0.settings.alerting.tells_nobody(rule));
+        warnings.extend(annotations::problems(rule));
         RuleView {
-            rule: RuleBody::of(rule),
+            rule: RawRule::from(rule),
             origin: rule.origin,
             state: state.to_owned(),
             alerts: alerts.len(),
@@ -136,7 +98,7 @@ impl Alerts {
         if let Some(known) = self.rules().iter().find(|known| known.name == rule.name) {
             return Err(ApiError::conflict(format!("rule `{}` exists already: it {}", rule.name, place(known.origin))));
         }
-        let body = serde_json::to_string(&RuleBody::of(&rule)).map_err(|error| ApiError::internal(&error))?;
+        let body = serde_json::to_string(&RawRule::from(&rule)).map_err(|error| ApiError::internal(&error))?;
         let (name, now) = (rule.name.clone(), self.0.clock.now());
         if !self.0.database.write(move |transaction| store::insert_rule(transaction, &name, &body, now)).await? {
             return Err(ApiError::conflict(format!("rule `{}` exists already", rule.name)));
@@ -185,21 +147,15 @@ async fn list_rules(State(alerts): State<Alerts>) -> Json<RuleList> {
 }
 
 /// Makes a rule. It is evaluated at once.
-#[utoipa::path(post, path = "/api/v1/rules", tag = "alerts", request_body = RuleBody, responses(
+#[utoipa::path(post, path = "/api/v1/rules", tag = "alerts", request_body = RawRule, responses(
     (status = 201, body = RuleView),
     (status = 400, body = crate::http::error::ErrorBody, description = "The rule is wrong."),
     (status = 409, body = crate::http::error::ErrorBody, description = "There is a rule of this name.")))]
 async fn create_rule(State(alerts): State<Alerts>, body: Bytes) -> Result<Response, ApiError> {
-    let text = std::str::from_utf8(&body).map_err(|_| ApiError::bad_request("expected JSON in UTF-8"))?;
-    let rule = view::rule_from_json(text).map_err(ApiError::bad_request)?;
-    if let Some(receiver) = &rule.receiver {
-        let names: Vec<&str> = alerts.0.settings.alerting.receivers.iter().map(|receiver| receiver.name.as_str()).collect();
-        if !names.contains(&receiver.as_str()) {
-            let nearest = names.iter().min_by_key(|name| strsim::levenshtein(name, receiver));
-            let hint = nearest.map(|name| format!(": did you mean `{name}`?")).unwrap_or_default();
-            return Err(ApiError::bad_request(format!("receiver: no receiver is named `{receiver}`{hint}")));
-        }
-    }
+    let json = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("expected a rule in JSON: {error}")))?;
+    let receivers = alerts.0.settings.alerting.receiver_names();
+    let rule = RawRule::from_json(json).and_then(|rule| rule.check(&receivers, RuleOrigin::Api));
+    let rule = rule.map_err(|problems| ApiError::bad_request(problems.join("; ")))?;
     alerts.add_rule(rule.clone()).await?;
     Ok((StatusCode::CREATED, Json(alerts.view(&rule))).into_response())
 }
@@ -215,11 +171,13 @@ async fn delete_rule(State(alerts): State<Alerts>, Path(name): Path<String>) -> 
 }
 
 /// Lists alerts.
-#[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(ListQuery), responses((status = 200, body = AlertList)))]
-async fn list_alerts(State(alerts): State<Alerts>, Query(list): Query<ListQuery>) -> Result<Json<AlertList>, ApiError> {
-    let state = list.state(&["pending", "firing", "resolved"])?;
-    let limit = list.limit();
-    let alerts = alerts.0.database.read(move |connection| query::alerts(connection, state.as_deref(), limit)).await?;
+#[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", params(
+    ("state" = Option<String>, Query, description = "only those in this state: pending, firing, resolved"),
+    ("limit" = Option<u32>, Query, description = "most rows: 1000 if not given, up to 10,000")),
+    responses((status = 200, body = AlertList), (status = 400, body = crate::http::error::ErrorBody)))]
+async fn list_alerts(State(alerts): State<Alerts>, params: Params) -> Result<Json<AlertList>, ApiError> {
+    let (state, limit) = list_query(&params, &["pending", "firing", "resolved"])?;
+    let alerts = alerts.0.database.read(move |connection| query::alerts(connection, state, limit)).await?;
     Ok(Json(AlertList { alerts }))
 }
 
@@ -236,35 +194,36 @@ async fn show_alert(State(alerts): State<Alerts>, Path(fingerprint): Path<String
 }
 
 /// Lists notifications: queued, delivered, dead and superseded.
-#[utoipa::path(get, path = "/api/v1/outbox", tag = "alerts", params(ListQuery), responses((status = 200, body = OutboxList)))]
-async fn list_outbox(State(alerts): State<Alerts>, Query(list): Query<ListQuery>) -> Result<Json<OutboxList>, ApiError> {
-    let state = list.state(&["queued", "delivered", "dead", "superseded"])?;
-    let limit = list.limit();
-    let notifications = alerts.0.database.read(move |connection| query::outbox(connection, state.as_deref(), limit)).await?;
+#[utoipa::path(get, path = "/api/v1/outbox", tag = "alerts", params(
+    ("state" = Option<String>, Query, description = "only those in this state: queued, delivered, dead, superseded"),
+    ("limit" = Option<u32>, Query, description = "most rows: 1000 if not given, up to 10,000")),
+    responses((status = 200, body = OutboxList), (status = 400, body = crate::http::error::ErrorBody)))]
+async fn list_outbox(State(alerts): State<Alerts>, params: Params) -> Result<Json<OutboxList>, ApiError> {
+    let (state, limit) = list_query(&params, &["queued", "delivered", "dead", "superseded"])?;
+    let notifications = alerts.0.database.read(move |connection| query::outbox(connection, state, limit)).await?;
     Ok(Json(OutboxList { notifications }))
 }
 
 /// Streams the changes of state of all alerts as NDJSON, oldest first.
-#[utoipa::path(get, path = "/api/v1/export/alerts", tag = "export", params(RangeQuery), responses(
-    (status = 200, content_type = "application/x-ndjson", body = view::HistoryView)))]
-async fn export_alerts(State(alerts): State<Alerts>, Query(range): Query<RangeQuery>) -> Result<Response, ApiError> {
-    let now = alerts.0.clock.now();
-    let since = range.since.as_deref().map(|text| moment("since", text, now)).transpose()?.unwrap_or_default();
-    let until = range.until.as_deref().map(|text| moment("until", text, now)).transpose()?.unwrap_or(Timestamp::MAX);
+#[utoipa::path(get, path = "/api/v1/export/alerts", tag = "export",
+    params(
+        ("since" = Option<String>, Query, description = "RFC 3339, Unix time, or how long ago (`15m`); default all"),
+        ("until" = Option<String>, Query, description = "as `since`, exclusive")),
+    responses(
+        (status = 200, content_type = "application/x-ndjson", body = HistoryView, description = "one change a line"),
+        (status = 400, body = crate::http::error::ErrorBody)))]
+async fn export_alerts(State(alerts): State<Alerts>, params: Params) -> Result<Response, ApiError> {
+    let (since, until) = params.only(&["since", "until"])?.range(None, alerts.0.clock.now())?;
     let database = alerts.0.database.clone();
-    let pages = futures::stream::try_unfold(Some(0_i64), move |after| {
-        let database = database.clone();
-        async move {
-            let Some(after) = after else { return Ok(None) };
-            let (rows, last) = database.read(move |connection| query::history_after(connection, after, since, until, PAGE)).await?;
-            let mut text = String::new();
-            for row in &rows {
-                text.push_str(&serde_json::to_string(row).map_err(std::io::Error::other)?);
-                text.push('\n');
+    Ok(ndjson(move |lines| {
+        let mut after = 0;
+        loop {
+            let page = database.read_blocking(move |connection| query::history_after(connection, after, since, until, PAGE))?;
+            let (rows, last) = page;
+            if rows.is_empty() || !rows.iter().all(|row| lines.push(row)) {
+                return Ok(());
             }
-            let next = (rows.len() == PAGE as usize).then_some(last);
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Some((Bytes::from(text), next)))
+            after = last;
         }
-    });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(pages)).into_response())
+    }))
 }

@@ -73,7 +73,7 @@ pub struct Transition {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleProblem {
     /// Nothing of this name has ever been seen.
-    #[error("no metric is called `{name}`{}", nearest.as_ref().map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default())]
+    #[error("no metric is called `{name}`{}", nearest.as_ref().map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default())]
     UnknownMetric {
         /// As the rule writes it.
         name: String,

@@ -7,6 +7,7 @@ use super::*;
 use crate::alerts::types::RuleOrigin;
 use crate::alerts::windows::testing::{errors, factory};
 use crate::logs::LogFilter;
+use crate::nearest::nearest;
 
 pub(crate) fn seconds(seconds: u64) -> Timestamp {
     Timestamp::from_seconds(seconds)
@@ -66,7 +67,7 @@ impl SampleSource for TestSamples {
     }
 
     fn nearest_name(&self, name: &str) -> Option<String> {
-        self.0.lock().iter().map(|data| data.series.name.clone()).min_by_key(|known| strsim::levenshtein(known, name))
+        nearest(name, self.0.lock().iter().map(|data| data.series.name.as_str())).map(str::to_owned)
     }
 }
 
@@ -145,7 +146,7 @@ fn a_metric_that_never_came_alerts_if_asked_to() {
     bench.samples.set("disk", "sda", &[(10, 10.0)]);
     let evaluation = bench.at(10);
     assert_eq!(evaluation.transitions.len(), 1);
-    assert_eq!(evaluation.failures[0].problem.to_string(), "no metric is called `disc`: did you mean `disk`?");
+    assert_eq!(evaluation.failures[0].problem.to_string(), "no metric is called `disc`; did you mean `disk`?");
 }
 
 #[test]

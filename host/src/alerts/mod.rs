@@ -4,7 +4,6 @@
 
 pub mod annotations;
 pub mod api;
-pub mod duration;
 pub mod engine;
 pub mod identity;
 pub mod pipeline;
@@ -23,10 +22,10 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tracing::warn;
-use watchfire_types::{Timestamp, metric};
+use watchfire_types::Timestamp;
 
 use crate::clock::Clock;
-use crate::config::Alerting;
+use crate::config::{Alerting, RawRule};
 use crate::delivery::outbox::Outbox;
 use crate::metrics::{Metrics, SeriesData};
 use crate::store::{Database, StoreError};
@@ -34,7 +33,7 @@ use crate::telemetry::{Counter, Gauge, SelfMetrics};
 use engine::{Evaluation, Failure, Known, SampleSource};
 use pipeline::{Target, Timing};
 use store::Policy;
-use types::{AlertState, Rule};
+use types::{AlertState, Rule, RuleOrigin};
 use windows::MatcherFactory;
 
 /// What the engine needs of the configuration.
@@ -112,7 +111,7 @@ impl Alerts {
             database.read(move |connection| Ok((store::rules(connection)?, store::load(connection, now)?))).await?;
         let mut rules = settings.alerting.rules.clone();
         for (name, body) in stored {
-            match view::rule_from_json(&body) {
+            match stored_rule(&body, &settings.alerting) {
                 Ok(rule) if rules.iter().any(|known| known.name == rule.name) => {
                     warn!(
                         rule = name,
@@ -120,7 +119,10 @@ impl Alerts {
                     );
                 }
                 Ok(rule) => rules.push(rule),
-                Err(problem) => warn!(rule = name, problem, "rule `{name}` made through the API cannot be read"),
+                Err(problems) => {
+                    let problem = problems.join("; ");
+                    warn!(rule = name, problem, "rule `{name}` made through the API is not used: {problem}");
+                }
             }
         }
         let live = Live { alerts: Arc::new(known), ..Live::default() };
@@ -174,6 +176,15 @@ impl Alerts {
     }
 }
 
+/// Reads a rule made through the API. That its receiver is gone from the configuration does not make it wrong: it tells nobody.
+fn stored_rule(body: &str, alerting: &Alerting) -> Result<Rule, Vec<String>> {
+    let json = serde_json::from_str(body).map_err(|error| vec![error.to_string()])?;
+    let rule = RawRule::from_json(json)?;
+    let mut receivers = alerting.receiver_names();
+    receivers.extend(rule.receiver.clone());
+    rule.check(&receivers, RuleOrigin::Api)
+}
+
 /// A firing alert in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Firing {
@@ -224,10 +235,6 @@ impl SampleSource for Metrics {
     }
 
     fn nearest_name(&self, name: &str) -> Option<String> {
-        let wanted = metric::normalized_name(name);
-        let distance = |known: &String| strsim::damerau_levenshtein(&metric::normalized_name(known), &wanted);
-        let nearest = self.names().into_iter().min_by_key(distance)?;
-        // A name that shares less than half of its letters helps nobody.
-        (distance(&nearest) * 2 <= wanted.chars().count()).then_some(nearest)
+        Self::nearest_name(self, name)
     }
 }

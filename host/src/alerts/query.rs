@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use watchfire_types::Timestamp;
 
-use super::store::{json, nanos, optional_time, time};
 use super::view::{AlertDetail, AlertView, DecisionView, HistoryView, OutboxView, ReceiptView};
+use crate::store::columns::{json, nanos, optional_time, time};
 
 /// Rows of history, decisions and notifications shown of one alert.
 const DETAIL_ROWS: u32 = 100;

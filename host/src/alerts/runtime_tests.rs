@@ -79,6 +79,7 @@ async fn open(folder: &tempfile::TempDir, rules: &[Rule], clock: &Clock) -> (Dat
     let mut alerting = Config::default().alerting;
     alerting.rules = rules.to_vec();
     alerting.receivers = vec![receiver];
+    alerting.disabled_receivers = vec!["mail".into()];
     let settings =
         Settings { alerting, collection_interval: Duration::from_secs(30), external_url: "http://localhost:3473".into() };
     let outbox = Outbox::new(database.clone());
@@ -290,10 +291,33 @@ async fn a_wrong_rule_is_refused_with_all_that_is_wrong() {
         answer.1["error"]["message"].as_str().unwrap().to_owned()
     };
     let body = r#"{"name": "x", "metric": "m", "threshold": 1, "receiver": "cat"}"#;
-    insta::assert_snapshot!(message(request(&bench, "POST", "/api/v1/rules", body).await), @"receiver: no receiver is named `cat`: did you mean `chat`?");
+    insta::assert_snapshot!(message(request(&bench, "POST", "/api/v1/rules", body).await), @"receiver: no receiver named `cat`; did you mean `chat`?");
     let body = r#"{"name": "x", "metric": "m", "threshold": 1, "window": "soon"}"#;
-    insta::assert_snapshot!(message(request(&bench, "POST", "/api/v1/rules", body).await), @"window: `soon` is not a duration: expected seconds such as 90, or `90s`, `5m`, `1h30m` at line 1 column 62");
-    insta::assert_snapshot!(message(request(&bench, "GET", "/api/v1/alerts?state=burning", "").await), @"state: `burning` is not one of pending, firing, resolved");
+    insta::assert_snapshot!(message(request(&bench, "POST", "/api/v1/rules", body).await), @"window: expected a duration: whole seconds, or text such as `90s`, `5m`, `1h30m`, `250ms`");
+    insta::assert_snapshot!(message(request(&bench, "GET", "/api/v1/alerts?state=burning", "").await), @"`state`: `burning` is none of pending, firing, resolved");
+}
+
+#[tokio::test]
+async fn a_rule_for_a_receiver_that_is_not_enabled_is_accepted_with_a_warning_and_outlives_the_receiver() {
+    let bench = Bench::new(Vec::new()).await;
+    let body = r#"{"name": "x", "metric": "m", "threshold": 1, "receiver": "mail"}"#;
+    let (status, rule) = request(&bench, "POST", "/api/v1/rules", body).await;
+    assert_eq!(status, StatusCode::CREATED);
+    insta::assert_snapshot!(rule["warning"].as_str().unwrap(), @"receiver `mail` is not enabled, so this rule tells nobody");
+    let gone = Rule { name: "y".into(), receiver: Some("gone".into()), ..bench.alerts.rules()[0].clone() };
+    bench.alerts.add_rule(gone).await.unwrap();
+    let before = bench.alerts.rules();
+    assert_eq!(before.len(), 2);
+    assert_eq!(bench.restart().await.alerts.rules(), before);
+}
+
+#[tokio::test]
+async fn lists_and_the_export_refuse_what_they_do_not_know() {
+    let bench = Bench::new(Vec::new()).await;
+    let message = async |path: &str| request(&bench, "GET", path, "").await.1["error"]["message"].as_str().unwrap().to_owned();
+    insta::assert_snapshot!(message("/api/v1/outbox?sate=dead").await, @"unknown parameter `sate`; did you mean `state`?");
+    insta::assert_snapshot!(message("/api/v1/alerts?limit=10001").await, @"`limit`: `10001` is not a whole number up to 10000");
+    insta::assert_snapshot!(message("/api/v1/export/alerts?since=soon").await, @"`since`: `soon` is not a time: write `2026-11-22T08:30:00Z`, seconds since 1970, or how long ago, such as `15m`, `1h` or `7d`");
 }
 
 #[tokio::test]
@@ -302,7 +326,7 @@ async fn a_rule_on_an_unknown_metric_is_shown_with_the_nearest_name() {
     bench.samples.set("disk", "sda", &[(START, 1.0)]);
     bench.at(0).await;
     let (_, rules) = request(&bench, "GET", "/api/v1/rules", "").await;
-    assert_eq!(rules["rules"][0]["warning"], "no metric is called `disc`: did you mean `disk`?");
+    assert_eq!(rules["rules"][0]["warning"], "no metric is called `disc`; did you mean `disk`?");
     assert_eq!(rules["rules"][0]["origin"], serde_json::to_value(RuleOrigin::File).unwrap());
 }
 
@@ -342,7 +366,7 @@ fn every_path_is_documented() {
         /api/v1/rules/{name}
         ");
     let json = document.to_json().unwrap();
-    for schema in ["RuleBody", "AlertDetail", "OutboxView", "Notification", "ReceiverView", "TestResult"] {
+    for schema in ["RawRule", "AlertDetail", "OutboxView", "Notification", "ReceiverView", "TestResult"] {
         assert!(json.contains(&format!("#/components/schemas/{schema}\"")), "{schema}");
     }
 }

@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use rusqlite::types::Type;
-use rusqlite::{Connection, Row, named_params, params};
-use serde::de::DeserializeOwned;
+use rusqlite::{Connection, named_params, params};
 use watchfire_types::Timestamp;
 
 use super::engine::{Alert, Known, Transition};
@@ -18,6 +16,7 @@ use super::types::AlertState;
 use crate::delivery::notification::{Notification, NotifiedAlert, NotifyReason, Status};
 use crate::delivery::outbox::{self, Leases};
 use crate::store::Migration;
+use crate::store::columns::{json, nanos, optional_time, time, timestamp, to_json};
 use crate::store::crash::crash_point;
 
 /// The schema of `state.db`.
@@ -62,27 +61,6 @@ pub struct Applied {
     pub next_flush: Option<Timestamp>,
 }
 
-pub(crate) fn nanos(time: Timestamp) -> i64 {
-    time.as_nanos().min(i64::MAX as u64) as i64
-}
-
-pub(crate) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
-    Ok(Timestamp::from_nanos(row.get::<_, i64>(column)?.max(0) as u64))
-}
-
-pub(crate) fn optional_time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
-    Ok(row.get::<_, Option<i64>>(column)?.map(|nanos| Timestamp::from_nanos(nanos.max(0) as u64)))
-}
-
-pub(crate) fn json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error)))
-}
-
-pub(crate) fn text<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("maps of strings are always JSON")
-}
-
 /// Stores an evaluation and flushes the groups that are due.
 ///
 /// # Errors
@@ -106,7 +84,7 @@ pub fn apply(connection: &Connection, leases: &Leases, policy: &Policy, step: &S
     for (fingerprint, value, annotations) in &step.refreshed {
         connection
             .prepare_cached("UPDATE alerts SET value = ?2, annotations = ?3 WHERE fingerprint = ?1 AND state = 'firing'")?
-            .execute(params![fingerprint, value, text(annotations)])?;
+            .execute(params![fingerprint, value, to_json(annotations)?])?;
     }
     if !step.transitions.is_empty() {
         crash_point("alerts.before_transition_commit");
@@ -152,8 +130,8 @@ fn store_transition(connection: &Connection, transition: &Transition, now: Times
                 .execute(named_params! {
                     ":fingerprint": fingerprint,
                     ":rule": transition.rule,
-                    ":labels": text(&transition.labels),
-                    ":annotations": text(&transition.annotations),
+                    ":labels": to_json(&transition.labels)?,
+                    ":annotations": to_json(&transition.annotations)?,
                     ":level": transition.level.name(),
                     ":condition": transition.condition,
                     ":threshold": transition.threshold,
@@ -172,7 +150,7 @@ fn store_transition(connection: &Connection, transition: &Transition, now: Times
         .execute(params![
             fingerprint,
             transition.rule,
-            text(&transition.labels),
+            to_json(&transition.labels)?,
             transition.level.name(),
             nanos(now),
             state,
@@ -199,7 +177,7 @@ pub(crate) fn join_groups(
         let key = pipeline::group_key(&target.name, &group_labels);
         connection
             .prepare_cached("INSERT INTO groups VALUES (?1, ?2, ?3, 0, NULL, NULL) ON CONFLICT (key) DO NOTHING")?
-            .execute(params![key, target.name, text(&group_labels)])?;
+            .execute(params![key, target.name, to_json(&group_labels)?])?;
         connection
             .prepare_cached("INSERT INTO group_alerts VALUES (?1, ?2, 0, 0, NULL, NULL) ON CONFLICT DO NOTHING")?
             .execute([key.as_str(), fingerprint])?;
@@ -392,7 +370,7 @@ pub fn next_flush(connection: &Connection) -> rusqlite::Result<Option<Timestamp>
     let nanos: Option<i64> = connection
         .prepare_cached("SELECT min(flush_at) FROM groups WHERE flush_at IS NOT NULL")?
         .query_row([], |row| row.get(0))?;
-    Ok(nanos.map(|nanos| Timestamp::from_nanos(nanos.max(0) as u64)))
+    Ok(nanos.map(timestamp))
 }
 
 /// Returns the pending and firing alerts, as they were stored.

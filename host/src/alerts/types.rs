@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use watchfire_types::{Severity, Timestamp};
 
+use crate::config::HumanDuration;
 use crate::logs::LogFilter;
 
 /// How serious an alert is. Maps to severity numbers 9, 13, 17, 21.
@@ -305,7 +306,7 @@ impl Rule {
     /// Returns the condition in one line: `avg(system.cpu_percent) over 5m > 80`.
     #[must_use]
     pub fn describe(&self) -> String {
-        let window = super::duration::text(self.window);
+        let window = HumanDuration(self.window);
         let subject = match &self.condition {
             Condition::Metric { name, aggregate: Aggregate::Last, .. } => name.clone(),
             Condition::Metric { name, aggregate, .. } => format!("{}({name}) over {window}", aggregate.name()),

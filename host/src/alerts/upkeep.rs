@@ -7,8 +7,9 @@ use watchfire_types::Timestamp;
 
 use super::identity::{ALERT_NAME, Labels};
 use super::pipeline;
-use super::store::{Policy, join_groups, json, nanos, text};
+use super::store::{Policy, join_groups};
 use crate::delivery::outbox;
+use crate::store::columns::{json, nanos, to_json};
 
 /// What is kept of history, decisions and settled notifications: this many rows each, and this long.
 const KEEP_ROWS: u64 = 10_000;
@@ -17,7 +18,7 @@ const KEEP_FOR: Duration = Duration::from_secs(30 * 86_400);
 /// Brings groups in line with a configuration that may have changed, and with a clock that may have stepped back: firing alerts
 /// reach receivers that are new, receivers that are gone are forgotten, far deadlines are cut.
 pub fn reconcile(connection: &Connection, policy: &Policy, now: Timestamp) -> rusqlite::Result<()> {
-    let names = text(&policy.targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>());
+    let names = to_json(&policy.targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>())?;
     let gone = "SELECT key FROM groups WHERE receiver NOT IN (SELECT value FROM json_each(?1))";
     connection.execute(&format!("DELETE FROM group_alerts WHERE group_key IN ({gone})"), [&names])?;
     connection.execute("DELETE FROM groups WHERE receiver NOT IN (SELECT value FROM json_each(?1))", [&names])?;

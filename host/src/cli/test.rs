@@ -11,7 +11,7 @@ use super::output::{Output, say};
 use super::report::AskedWrongly;
 use super::table::{Table, json_lines, labels, rows, text};
 use super::{Answer, Exit};
-use crate::config::nearest::did_you_mean;
+use crate::nearest::did_you_mean;
 
 pub(super) async fn test(args: &TestArgs, out: &mut Output<'_>) -> Answer {
     let client = Client::new(&args.host)?;

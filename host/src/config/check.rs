@@ -227,38 +227,9 @@ impl Checker<'_> {
         let repeat_interval = self.duration("alerting.repeat_interval", raw.repeat_interval, Duration::from_secs(1));
         let delivery_timeout = self.duration("alerting.delivery_timeout", raw.delivery_timeout, Duration::from_secs(1));
         let (receivers, names) = receivers::check(self, raw.notifications, raw.receivers);
-        let mut rules: Vec<Rule> = Vec::new();
-        for (index, rule) in raw.rules.into_iter().enumerate() {
-            let path = format!("alerting.rules[{index}]");
-            match rule.into_rule(&names, RuleOrigin::File) {
-                Ok(rule) => {
-                    if let Some(twin) = rules.iter().position(|known| known.name == rule.name) {
-                        self.fault(format!("{path}.name"), format!("`{}` is the name of rules[{twin}] already", rule.name));
-                    }
-                    if let Some(name) = rule.receiver.as_ref().filter(|name| !receivers.iter().any(|known| known.name == **name)) {
-                        self.warnings.push(format!("{path}.receiver: `{name}` is not enabled, so this rule tells nobody"));
-                    }
-                    rules.push(rule);
-                }
-                Err(faults) => faults
-                    .into_iter()
-                    .for_each(|(key, reason)| self.fault(if key.is_empty() { path.clone() } else { join(&path, key) }, reason)),
-            }
-        }
-        if raw.starter_rules {
-            let starters = starter::rules();
-            for (index, rule) in
-                rules.iter().enumerate().filter(|(_, rule)| starters.iter().any(|starter| starter.name == rule.name))
-            {
-                let reason = format!(
-                    "`{}` is the name of a starter rule: choose another, or set `alerting.starter_rules` to false",
-                    rule.name
-                );
-                self.faults.push((format!("alerting.rules[{index}].name"), reason));
-            }
-            rules.splice(0..0, starters);
-        }
-        Alerting {
+        let disabled = names.iter().filter(|name| !receivers.iter().any(|known| known.name == **name)).cloned().collect();
+        let starters = if raw.starter_rules { starter::rules() } else { Vec::new() };
+        let mut alerting = Alerting {
             max_alerts: raw.max_alerts,
             evaluation_interval,
             cooldown: raw.cooldown.0,
@@ -266,8 +237,40 @@ impl Checker<'_> {
             group_interval: raw.group_interval.0,
             repeat_interval,
             delivery_timeout,
-            rules,
+            rules: starters.clone(),
             receivers,
+            disabled_receivers: disabled,
+        };
+        let mut taken: Vec<String> = Vec::new();
+        for (index, rule) in raw.rules.into_iter().enumerate() {
+            let path = format!("alerting.rules[{index}]");
+            self.rule_name(&path, &rule.name, &taken, &starters);
+            taken.push(rule.name.clone());
+            match rule.into_rule(&names, RuleOrigin::File) {
+                Ok(rule) => {
+                    self.warnings.extend(alerting.tells_nobody(&rule).map(|warning| format!("{path}.receiver: {warning}")));
+                    alerting.rules.push(rule);
+                }
+                Err(faults) => faults
+                    .into_iter()
+                    .for_each(|(key, reason)| self.fault(if key.is_empty() { path.clone() } else { join(&path, key) }, reason)),
+            }
+        }
+        alerting
+    }
+
+    /// Refuses a name that an earlier rule has, whatever else is wrong with that one, or a starter rule.
+    fn rule_name(&mut self, path: &str, name: &str, taken: &[String], starters: &[Rule]) {
+        if name.is_empty() {
+            return;
+        }
+        if let Some(twin) = taken.iter().position(|known| known == name) {
+            self.fault(format!("{path}.name"), format!("`{name}` is the name of rules[{twin}] already"));
+        }
+        if starters.iter().any(|starter| starter.name == name) {
+            let reason =
+                format!("`{name}` is the name of a starter rule: choose another, or set `alerting.starter_rules` to false");
+            self.fault(format!("{path}.name"), reason);
         }
     }
 

@@ -14,9 +14,9 @@ use super::Config;
 use super::check::{self, Checked};
 use super::environment::{Environment, variable_for};
 use super::error::{ConfigErrors, Problem};
-use super::nearest::did_you_mean;
 use super::raw::RawConfig;
 use super::shape::{Misfit, Shape};
+use crate::nearest::did_you_mean;
 
 /// What the command line says over everything else.
 #[derive(Clone, Debug, Default)]

@@ -18,7 +18,6 @@ pub mod environment;
 pub mod error;
 pub mod example;
 pub mod load;
-pub mod nearest;
 pub mod raw;
 pub mod raw_rule;
 mod receivers;
@@ -183,6 +182,23 @@ pub struct Alerting {
     pub rules: Vec<Rule>,
     /// `notifications.email`, `notifications.webhook` and `receivers`; disabled ones are not in the list.
     pub receivers: Vec<Receiver>,
+    /// Names of the disabled ones, which a rule may name too.
+    pub disabled_receivers: Vec<String>,
+}
+
+impl Alerting {
+    /// Returns the names of all receivers, which a rule may name.
+    #[must_use]
+    pub fn receiver_names(&self) -> Vec<String> {
+        self.receivers.iter().map(|receiver| receiver.name.clone()).chain(self.disabled_receivers.iter().cloned()).collect()
+    }
+
+    /// Says so if `rule` names a receiver that is not enabled.
+    #[must_use]
+    pub fn tells_nobody(&self, rule: &Rule) -> Option<String> {
+        let name = rule.receiver.as_ref().filter(|name| !self.receivers.iter().any(|receiver| receiver.name == **name))?;
+        Some(format!("receiver `{name}` is not enabled, so this rule tells nobody"))
+    }
 }
 
 /// `log_analysis`. Its engine is not built yet.
@@ -237,6 +253,7 @@ impl Default for Config {
                 delivery_timeout: DAY,
                 rules: Vec::new(),
                 receivers: Vec::new(),
+                disabled_receivers: Vec::new(),
             },
             log_analysis: LogAnalysis { analysis_interval: Duration::from_secs(300), max_patterns: 1000, auto_start: true },
             warnings: Vec::new(),

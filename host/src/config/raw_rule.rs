@@ -8,14 +8,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::duration::HumanDuration;
-use super::nearest::did_you_mean;
 use super::raw::LogLevel;
 use super::shape::Shape;
 use crate::alerts::types::{Aggregate, Comparison, Condition, Level, NoData, Rule, RuleOrigin};
 use crate::logs::LogFilter;
+use crate::nearest::suggestion;
 
 /// The longest window: what a rule looks at is read on each evaluation.
 const MAX_WINDOW: Duration = Duration::from_secs(7 * 86_400);
+
+/// The longest name.
+const MAX_NAME_BYTES: usize = 200;
+
+/// Most attributes in `group_by`.
+const MAX_GROUP_BY: usize = 8;
 
 /// The specification's gauges that never leave 0 to 100.
 const PERCENTAGES: [&str; 3] = ["system_cpu_percent", "system_memory_percent", "system_disk_usage_percent"];
@@ -173,6 +179,8 @@ impl RawRule {
         let mut faults = self.faults_of_condition();
         if self.name.trim().is_empty() {
             faults.push(("name", "expected a name".into()));
+        } else if self.name.len() > MAX_NAME_BYTES {
+            faults.push(("name", format!("expected a name of at most {MAX_NAME_BYTES} bytes")));
         }
         match self.threshold {
             None => faults.push(("threshold", "expected a number".into())),
@@ -185,7 +193,8 @@ impl RawRule {
         if let Some(receiver) = &self.receiver
             && !receivers.contains(receiver)
         {
-            faults.push(("receiver", no_receiver(receiver, receivers)));
+            let hint = suggestion(receiver, receivers.iter().map(String::as_str));
+            faults.push(("receiver", format!("no receiver named `{receiver}`{hint}")));
         }
         for (key, labels) in [("labels", &self.labels), ("match", &self.matching), ("annotations", &self.annotations)] {
             if labels.keys().any(String::is_empty) {
@@ -215,6 +224,9 @@ impl RawRule {
                 if self.aggregate.is_some() {
                     faults.push(("aggregate", "goes with `metric`; log records are counted".into()));
                 }
+                if self.group_by.len() > MAX_GROUP_BY {
+                    faults.push(("group_by", format!("expected at most {MAX_GROUP_BY} names of attributes")));
+                }
                 if self.group_by.iter().any(String::is_empty) {
                     faults.push(("group_by", "expected names of attributes, found an empty one".into()));
                 }
@@ -243,15 +255,6 @@ impl RawRule {
         };
         let range = if greatest.is_finite() { "a percentage lies between 0 and 100" } else { "a count is never below 0" };
         (!possible).then(|| format!("{range}, so this never holds"))
-    }
-}
-
-/// Says that there is no such receiver, and which ones there are.
-pub(super) fn no_receiver(name: &str, receivers: &[String]) -> String {
-    match did_you_mean(name, receivers.iter().map(String::as_str)) {
-        _ if receivers.is_empty() => format!("no receiver named `{name}`: none is defined"),
-        hint if hint.is_empty() => format!("no receiver named `{name}`; there is `{}`", receivers.join("`, `")),
-        hint => format!("no receiver named `{name}`{hint}"),
     }
 }
 
@@ -369,6 +372,10 @@ mod tests {
         threshold: expected a number
         window: expected a duration above 0 and at most 7d
         receiver: no receiver named `pagr`; did you mean `pager`?
+        ");
+        insta::assert_snapshot!(faults(json!({"name": "a".repeat(201), "logs": {}, "threshold": 1, "group_by": ["a", "b", "c", "d", "e", "f", "g", "h", "i"]})), @r"
+        group_by: expected at most 8 names of attributes
+        name: expected a name of at most 200 bytes
         ");
         insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1})), @"expected `metric` (a metric's name) or `logs` (which records to count)");
         insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {}, "aggregate": "avg", "match": {"a": "b"}})), @r"

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use super::duration::{self, HumanDuration};
-use super::nearest::{did_you_mean, nearest};
+use crate::nearest::{did_you_mean, nearest};
 
 /// Words that other tools use for ours.
 const SYNONYMS: [(&str, &str); 4] = [("WARN", "WARNING"), ("ERR", "ERROR"), ("FATAL", "CRITICAL"), ("CRIT", "CRITICAL")];

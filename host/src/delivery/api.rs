@@ -10,6 +10,7 @@ use super::channel::{Outcome, Sender};
 use super::outbox::new_id;
 use super::{Delivery, render};
 use crate::http::ApiError;
+use crate::nearest::suggestion;
 
 /// Returns the routes of receivers.
 pub fn routes(delivery: Delivery) -> Router {
@@ -118,8 +119,7 @@ async fn test_receiver(State(delivery): State<Delivery>, Path(name): Path<String
     if let Some(result) = delivery.test(&name).await {
         return Ok(Json(result));
     }
-    let names: Vec<String> = delivery.receivers().into_iter().map(|receiver| receiver.name).collect();
-    let nearest = names.iter().min_by_key(|known| strsim::levenshtein(known, &name));
-    let hint = nearest.map_or_else(|| ": none is configured".to_owned(), |nearest| format!(": did you mean `{nearest}`?"));
-    Err(ApiError::not_found(format!("no receiver is named `{name}`{hint}")))
+    let receivers = delivery.receivers();
+    let hint = suggestion(&name, receivers.iter().map(|receiver| receiver.name.as_str()));
+    Err(ApiError::not_found(format!("no enabled receiver named `{name}`{hint}")))
 }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use tokio::sync::watch;
 use watchfire_types::Timestamp;
 
 use super::notification::{Notification, Status};
+use crate::store::columns::{json, nanos, time, timestamp, to_json};
 use crate::store::crash::crash_point;
 use crate::store::{Database, StoreError};
 
@@ -86,23 +87,6 @@ pub enum Settled {
     },
 }
 
-fn nanos(time: Timestamp) -> i64 {
-    time.as_nanos().min(i64::MAX as u64) as i64
-}
-
-fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
-    Ok(Timestamp::from_nanos(row.get::<_, i64>(column)?.max(0) as u64))
-}
-
-fn to_json(notification: &Notification) -> rusqlite::Result<String> {
-    serde_json::to_string(notification).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-}
-
-fn from_json(text: &str) -> rusqlite::Result<Notification> {
-    serde_json::from_str(text)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
-}
-
 /// Returns a new idempotency key: a UUID of version 7.
 #[must_use]
 pub fn new_id(now: Timestamp) -> String {
@@ -169,7 +153,7 @@ fn queued_of_group(connection: &Connection, group_key: &str) -> rusqlite::Result
         .query_map([group_key], |row| {
             Ok(Queued {
                 id: row.get("id")?,
-                notification: from_json(row.get_ref("payload")?.as_str()?)?,
+                notification: json(row, "payload")?,
                 attempts: row.get("attempts")?,
                 next_attempt_at: time(row, "next_attempt_at")?,
             })
@@ -212,11 +196,8 @@ pub fn lease(connection: &Connection, leases: &Leases, receiver: &str, now: Time
             later = Some(later.map_or(due, |earlier| earlier.min(due)));
             continue;
         }
-        let leased = Leased {
-            notification: from_json(row.get_ref("payload")?.as_str()?)?,
-            attempts: row.get("attempts")?,
-            expires_at: time(row, "expires_at")?,
-        };
+        let leased =
+            Leased { notification: json(row, "payload")?, attempts: row.get("attempts")?, expires_at: time(row, "expires_at")? };
         leases.take(&id);
         return Ok(Next::Leased(Box::new(leased)));
     }
@@ -364,7 +345,7 @@ pub fn counts(connection: &Connection) -> rusqlite::Result<OutboxCounts> {
         match row.get_ref(0)?.as_str()? {
             "queued" => {
                 counts.queued = count;
-                counts.oldest = Some(Timestamp::from_nanos(row.get::<_, i64>(2)? as u64));
+                counts.oldest = Some(timestamp(row.get(2)?));
             }
             "delivered" => counts.delivered = count,
             "dead" => counts.dead = count,

@@ -10,6 +10,7 @@ use watchfire_types::Timestamp;
 
 use super::ApiError;
 use super::time_range::parse_moment;
+use crate::nearest::suggestion;
 
 /// The query parameters of a request, in their order.
 #[derive(Clone, Debug, Default)]
@@ -36,9 +37,19 @@ impl Params {
     /// 400, naming the parameter and the nearest known one.
     pub fn only(&self, known: &[&str]) -> Result<&Self, ApiError> {
         let Some((unknown, _)) = self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) else { return Ok(self) };
-        let nearest = nearest(unknown, known.iter().copied());
-        let hint = nearest.map_or_else(|| format!("known are {}", known.join(", ")), |name| format!("did you mean `{name}`?"));
-        Err(ApiError::bad_request(format!("unknown parameter `{unknown}`; {hint}")))
+        let hint = suggestion(unknown, known.iter().copied());
+        Err(ApiError::bad_request(format!("unknown parameter `{unknown}`{hint}")))
+    }
+
+    /// Returns `name`, if it is given, as one of `words`.
+    ///
+    /// # Errors
+    /// 400, naming the words.
+    pub fn word(&self, name: &str, words: &[&'static str]) -> Result<Option<&'static str>, ApiError> {
+        let Some(text) = self.one(name) else { return Ok(None) };
+        let word = words.iter().copied().find(|word| *word == text);
+        let wrong = || ApiError::bad_request(format!("`{name}`: `{text}` is none of {}", words.join(", ")));
+        word.map(Some).ok_or_else(wrong)
     }
 
     /// Returns the last value of `name`; an empty one counts as not given.
@@ -105,13 +116,6 @@ impl Params {
         };
         self.many(name).map(pair).collect()
     }
-}
-
-/// Returns the one of `known` that `word` most likely means, if any is close.
-#[must_use]
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|name| (strsim::jaro_winkler(&word.to_lowercase(), &name.to_lowercase()), name));
-    scored.filter(|(score, _)| *score > 0.75).max_by(|left, right| left.0.total_cmp(&right.0)).map(|(_, name)| name)
 }
 
 #[cfg(test)]

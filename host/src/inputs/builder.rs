@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 use rustc_hash::{FxHashMap, FxHasher};
 use watchfire_types::log::RecordHead;
-use watchfire_types::{Attributes, LogBatch, LogRecord, Severity, Value, ValueRef, log::unhex};
+use watchfire_types::{Attributes, LogBatch, LogRecord, Value, ValueRef};
 
 /// What one dictionary entry or one resource takes in memory beside its text, in bytes, roughly.
 const ENTRY_BYTES: usize = 128;
@@ -106,21 +106,9 @@ impl BatchBuilder {
     ///
     /// # Errors
     /// [`OverBudget`] when the batch has grown too large.
-    pub fn push_record(&mut self, record: LogRecord) -> Result<(), OverBudget> {
-        let resource = self.resource(record.resource);
-        let head = RecordHead {
-            timestamp: record.timestamp,
-            observed: record.observed_timestamp,
-            severity: Severity(record.severity_number),
-            severity_text: &record.severity_text,
-            resource,
-            scope: &record.scope,
-            event_name: &record.event_name,
-            trace_id: unhex(&record.trace_id).unwrap_or_default(),
-            span_id: unhex(&record.span_id).unwrap_or_default(),
-            flags: record.flags,
-        };
-        self.push(&head, record.body.as_ref())?;
+    pub fn push_record(&mut self, mut record: LogRecord) -> Result<(), OverBudget> {
+        let resource = self.resource(std::mem::take(&mut record.resource));
+        self.push(&record.head(resource), record.body.as_ref())?;
         for (key, value) in &record.attributes {
             self.attribute(key, value.as_ref());
         }

@@ -13,7 +13,7 @@
 //! Plain text goes through [`super::syslog_prefix`].
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -26,7 +26,7 @@ use watchfire_types::{Attributes, LogBatch, LogRecord, Severity, Timestamp, Valu
 
 use super::builder::{BatchBuilder, OverBudget};
 use super::{InputState, body, syslog_prefix, time};
-use crate::http::ApiError;
+use crate::http::{ApiError, Params};
 
 /// Longest line, in bytes.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
@@ -76,15 +76,6 @@ pub struct LineError {
     pub reason: String,
 }
 
-/// What may stand in the query.
-#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct IngestQuery {
-    /// `service.name` for lines that do not say theirs.
-    pub service: Option<String>,
-}
-
 /// Returns the path.
 pub fn routes(state: InputState) -> Router {
     Router::new().route("/api/v1/logs", post(ingest)).with_state(state)
@@ -92,7 +83,8 @@ pub fn routes(state: InputState) -> Router {
 
 /// Takes log records: one JSON object or one line of text per line.
 #[utoipa::path(
-    post, path = "/api/v1/logs", tag = "ingest", params(IngestQuery),
+    post, path = "/api/v1/logs", tag = "ingest",
+    params(("service" = Option<String>, Query, description = "`service.name` for lines that do not say theirs")),
     request_body(content = String, content_type = "application/x-ndjson", description = "one record per line, compressed or not"),
     responses(
         (status = 200, body = IngestAnswer, description = "durable, apart from the lines that `errors` names"),
@@ -102,11 +94,11 @@ pub fn routes(state: InputState) -> Router {
 )]
 pub async fn ingest(
     State(state): State<InputState>,
-    Query(query): Query<IngestQuery>,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<IngestAnswer>, ApiError> {
-    let result = take(&state, query, &headers, body).await;
+    let result = take(&state, &params, &headers, body).await;
     match &result {
         Ok(answer) => state.count("ndjson", answer.accepted, answer.rejected),
         Err(error) => state.count_refusal("ndjson", error),
@@ -114,10 +106,11 @@ pub async fn ingest(
     result.map(Json)
 }
 
-async fn take(state: &InputState, query: IngestQuery, headers: &HeaderMap, body: Body) -> Result<IngestAnswer, ApiError> {
+async fn take(state: &InputState, params: &Params, headers: &HeaderMap, body: Body) -> Result<IngestAnswer, ApiError> {
+    let service = params.only(&["service"])?.one("service").map(str::to_owned);
     let (now, budget) = (state.clock.now(), state.decode_budget());
     let decode = move |bytes: &[u8]| {
-        let defaults = Defaults { service: query.service.as_deref(), host: None, now, zone: &TimeZone::system() };
+        let defaults = Defaults { service: service.as_deref(), host: None, now, zone: &TimeZone::system() };
         decode(bytes, &defaults, budget)
     };
     let (batch, mut answer) = body::read(state, "ndjson", headers, body, decode)

@@ -19,8 +19,8 @@ use watchfire_types::{LogRecord, Severity, Timestamp};
 use super::matcher::Matcher;
 use super::{LogFilter, Logs};
 use crate::clock::Clock;
-use crate::http::params::nearest;
 use crate::http::{ApiError, Params, stream as lines};
+use crate::nearest::suggestion;
 use crate::store::StoreError;
 
 /// Records of a search when no limit is given.
@@ -134,10 +134,8 @@ fn hint(logs: &Logs, filter: &LogFilter) -> Result<String, StoreError> {
     let services = logs.services()?;
     for wanted in &filter.services {
         if !services.contains(wanted) {
-            let nearest = nearest(wanted, services.iter().map(String::as_str));
-            let nearest =
-                nearest.map_or_else(|| format!("there are {}", services.join(", ")), |name| format!("did you mean `{name}`?"));
-            return Ok(format!("no record has the service `{wanted}`; {nearest}"));
+            let hint = suggestion(wanted, services.iter().map(String::as_str));
+            return Ok(format!("no record has the service `{wanted}`{hint}"));
         }
     }
     Ok(format!("no record matches; there are records from {first} to {last}"))

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
@@ -16,9 +15,9 @@ use super::exposition::{self, Exposed};
 use super::health::{self, Health};
 use super::{MetricInfo, Metrics, SeriesData};
 use crate::clock::Clock;
-use crate::http::ApiError;
-use crate::http::Params;
 use crate::http::error::ErrorBody;
+use crate::http::stream::ndjson;
+use crate::http::{ApiError, Params};
 use crate::telemetry::SelfMetrics;
 
 /// A series that got nothing for so long is not exposed, as Prometheus forgets it after as long.
@@ -129,7 +128,7 @@ async fn query(State(state): State<MetricsApi>, params: Params) -> Result<Json<Q
 fn unknown(metrics: &Metrics, name: &str) -> ApiError {
     let shown: String = name.chars().take(200).collect();
     ApiError::not_found(match metrics.nearest_name(name) {
-        Some(nearest) => format!("there is no metric `{shown}`: did you mean `{nearest}`?"),
+        Some(nearest) => format!("there is no metric `{shown}`; did you mean `{nearest}`?"),
         None => format!("there is no metric `{shown}`; `/api/v1/metrics` lists all"),
     })
 }
@@ -189,8 +188,10 @@ async fn expose(State(state): State<MetricsApi>) -> Response {
 )]
 async fn export(State(state): State<MetricsApi>, params: Params) -> Result<Response, ApiError> {
     let (since, until) = params.only(&["since", "until"])?.range(None, state.clock.now())?;
-    let body = Body::from_stream(state.metrics.export(since, until));
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+    Ok(ndjson(move |lines| {
+        state.metrics.export(since, until, |sample| lines.push(sample));
+        Ok(())
+    }))
 }
 
 /// Summarises the machine's health.

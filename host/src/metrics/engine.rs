@@ -518,15 +518,6 @@ pub fn merged(mut samples: Vec<Sample>) -> Vec<Sample> {
     samples
 }
 
-/// Returns the name most like `name`, if one is alike at all.
-#[must_use]
-pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = normalized_name(name).to_lowercase();
-    let score = |other: &'a str| (strsim::jaro_winkler(&wanted, &normalized_name(other).to_lowercase()), other);
-    let best = names.into_iter().map(score).max_by(|left, right| left.0.total_cmp(&right.0))?;
-    (best.0 >= 0.75).then_some(best.1)
-}
-
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 mod tests;

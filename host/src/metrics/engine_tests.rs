@@ -119,13 +119,6 @@ fn a_new_day_keeps_totals_and_forgets_idle_series() {
     assert_eq!((rows.len(), engine.series_count(), engine.points_in_memory()), (0, 0, 0));
 }
 
-#[test]
-fn the_nearest_name_is_found_if_it_is_near() {
-    let names = ["system.cpu_percent", "system.memory_percent", "up"];
-    assert_eq!(nearest("system_cpu_precent", names), Some("system.cpu_percent"));
-    assert_eq!(nearest("qqqq", names), None);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -24,9 +24,11 @@ use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use watchfire_types::metric::normalized_name;
 use watchfire_types::{Day, MetricBatch, MetricKind, Sample, SeriesKey, Timestamp};
 
 use crate::clock::Clock;
+use crate::nearest::nearest;
 use crate::store::{Accepted, IngestError, StoreError};
 use crate::telemetry::{Counter, Gauge, SelfMetrics};
 use days::Days;
@@ -162,8 +164,10 @@ impl Metrics {
 
     /// Returns the known name that is most like `name`, if one is alike at all.
     pub fn nearest_name(&self, name: &str) -> Option<String> {
-        let names = self.names();
-        engine::nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
+        let mut names: Vec<(String, String)> = self.names().into_iter().map(|known| (normalized_name(&known), known)).collect();
+        let nearest = nearest(&normalized_name(name), names.iter().map(|(normalized, _)| normalized.as_str()))?;
+        let at = names.iter().position(|(normalized, _)| normalized == nearest)?;
+        Some(names.swap_remove(at).1)
     }
 
     /// Moves what is in memory only as batches into chunks, now.

@@ -10,6 +10,7 @@ use watchfire_types::{Day, MetricKind, Sample, SeriesKey, Timestamp};
 use super::chunk::{self, BatchPoint, CHUNK_SAMPLES};
 use super::engine::{Pending, SeriesRow, merged};
 use super::types::MetricInfo;
+use crate::store::columns::{json, timestamp};
 use crate::store::{Migration, StoreError};
 
 /// Schema of a day file.
@@ -187,7 +188,7 @@ pub fn day_state(connection: &Connection) -> rusqlite::Result<DayState> {
     let query = "SELECT carried, min_time, max_time, (SELECT count(*) FROM batches) FROM state";
     connection.query_row(query, [], |row| {
         let (first, last): (i64, i64) = (row.get(1)?, row.get(2)?);
-        let bounds = (first <= last).then(|| (moment(first), moment(last)));
+        let bounds = (first <= last).then(|| (timestamp(first), timestamp(last)));
         Ok(DayState { carried: row.get(0)?, bounds, batches: row.get::<_, i64>(3)? as u64 })
     })
 }
@@ -304,15 +305,8 @@ fn put_totals(connection: &Connection, totals: &[(i64, f64)]) -> rusqlite::Resul
 }
 
 fn stored_series(row: &Row<'_>) -> rusqlite::Result<StoredSeries> {
-    let labels = row.get_ref(2)?.as_str()?;
-    let labels = serde_json::from_str(labels)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, error.into()))?;
-    let key = SeriesKey { name: row.get(1)?, labels };
+    let key = SeriesKey { name: row.get(1)?, labels: json(row, 2)? };
     Ok(StoredSeries { row: row.get(0)?, key, kind: kind_from(row.get_ref(3)?.as_str()?), unit: row.get(4)? })
-}
-
-fn moment(nanos: i64) -> Timestamp {
-    Timestamp::from_nanos(nanos as u64)
 }
 
 const fn kind_text(kind: MetricKind) -> &'static str {

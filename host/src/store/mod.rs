@@ -1,5 +1,6 @@
 //! What all engines need to remember things: SQLite files with one writer thread each, and the rules for durability.
 
+pub mod columns;
 pub mod crash;
 pub mod database;
 pub mod directory;

@@ -242,6 +242,25 @@ pub struct RecordHead<'a> {
     pub flags: u32,
 }
 
+impl LogRecord {
+    /// Returns its head; `resource` is where the batch it goes to has its resource.
+    #[must_use]
+    pub fn head(&self, resource: u32) -> RecordHead<'_> {
+        RecordHead {
+            timestamp: self.timestamp,
+            observed: self.observed_timestamp,
+            severity: Severity(self.severity_number),
+            severity_text: &self.severity_text,
+            resource,
+            scope: &self.scope,
+            event_name: &self.event_name,
+            trace_id: unhex(&self.trace_id).unwrap_or_default(),
+            span_id: unhex(&self.span_id).unwrap_or_default(),
+            flags: self.flags,
+        }
+    }
+}
+
 /// Log records column by column: what inputs hand over, what a block stores, what consumers read.
 ///
 /// Every column has one entry per row; attributes of row `i` are `attribute_ends[i - 1]..attribute_ends[i]`.
@@ -355,19 +374,7 @@ impl LogBatch {
     /// Appends a whole record, `seq` aside.
     pub fn push_record(&mut self, record: &LogRecord) {
         let resource = self.resource(record.resource.clone());
-        let head = RecordHead {
-            timestamp: record.timestamp,
-            observed: record.observed_timestamp,
-            severity: Severity(record.severity_number),
-            severity_text: &record.severity_text,
-            resource,
-            scope: &record.scope,
-            event_name: &record.event_name,
-            trace_id: unhex(&record.trace_id).unwrap_or_default(),
-            span_id: unhex(&record.span_id).unwrap_or_default(),
-            flags: record.flags,
-        };
-        self.push(&head, record.body.as_ref());
+        self.push(&record.head(resource), record.body.as_ref());
         for (key, value) in &record.attributes {
             self.attribute(key, value.as_ref());
         }

@@ -119,7 +119,9 @@ fn several_problems_of_different_kinds_are_said_in_one_run() {
     w.json: alerting.receivers[2].email.from_email: expected a mail address such as `ops@example.com`, found ``
     w.json: alerting.receivers[2].email.to_emails: expected at least one address
     w.json: alerting.rules[0].receiver: no receiver named `pagr`; did you mean `pager`?
+    w.json: alerting.rules[1].name: `a` is the name of rules[0] already
     w.json: alerting.rules[1].threshold: expected a number
+    w.json: alerting.rules[2].name: `a` is the name of rules[0] already
     w.json: alerting.rules[3].name: `a` is the name of rules[0] already
     ");
 }
@@ -147,6 +149,25 @@ fn clashes_and_contradictions_are_refused() {
     w.json: alerting.receivers[0].webhook.url: expected either `url` or `url_file`, found both
     w.json: alerting.receivers[0].webhook.headers.a b: expected the name of an HTTP header
     w.json: alerting.rules[0].name: `machine-cpu-high` is the name of a starter rule: choose another, or set `alerting.starter_rules` to false
+    ");
+}
+
+#[test]
+fn a_rule_with_a_mistake_still_takes_its_name() {
+    insta::assert_snapshot!(errors(r#"{"alerting": {"rules": [
+        {"name": "a", "metric": "m"},
+        {"name": "machine-cpu-high", "metric": "m"},
+        {"name": "a", "metric": "m", "threshold": 1},
+        {"metric": "m", "threshold": 1},
+        {"name": "a", "logs": {}, "threshold": 1, "receiver": "x"}
+    ]}}"#), @r"
+    w.json: alerting.rules[0].threshold: expected a number
+    w.json: alerting.rules[1].name: `machine-cpu-high` is the name of a starter rule: choose another, or set `alerting.starter_rules` to false
+    w.json: alerting.rules[1].threshold: expected a number
+    w.json: alerting.rules[2].name: `a` is the name of rules[0] already
+    w.json: alerting.rules[3].name: expected a name
+    w.json: alerting.rules[4].name: `a` is the name of rules[0] already
+    w.json: alerting.rules[4].receiver: no receiver named `x`; there is none
     ");
 }
 
@@ -339,7 +360,7 @@ fn a_rule_may_name_a_disabled_receiver_but_is_told_so() {
         "rules": [{"name": "a", "metric": "m", "threshold": 1, "level": "critical", "receiver": "email"}]}}"#;
     let config = load(text, &[]).unwrap();
     assert_eq!(config.alerting.rules.last().unwrap().level, Level::Critical);
-    insta::assert_snapshot!(config.warnings.join("\n"), @"alerting.rules[0].receiver: `email` is not enabled, so this rule tells nobody");
+    insta::assert_snapshot!(config.warnings.join("\n"), @"alerting.rules[0].receiver: receiver `email` is not enabled, so this rule tells nobody");
 }
 
 #[test]

@@ -20,6 +20,17 @@ pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) ->
     nearest(word, names).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
+/// Returns `; did you mean `x`?`, or all of `names` if none is like `word`, for names that are few.
+#[must_use]
+pub fn suggestion<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    match nearest(word, names.iter().copied()) {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None if names.is_empty() => "; there is none".to_owned(),
+        None => format!("; there is `{}`", names.join("`, `")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +48,12 @@ mod tests {
             let found = nearest(word, names);
             assert!(found == name || (word == "smtp_server" && found.is_some()), "{word}: {found:?}");
         }
+    }
+
+    #[test]
+    fn what_is_like_nothing_gets_to_see_all_there_is() {
+        assert_eq!(suggestion("pasword", ["url", "password"]), "; did you mean `password`?");
+        assert_eq!(suggestion("zzz", ["url", "password"]), "; there is `url`, `password`");
+        assert_eq!(suggestion("zzz", []), "; there is none");
     }
 }
