@@ -170,7 +170,7 @@ impl Logs {
             IngestError::Busy { reason, retry_after: Duration::from_secs(1) }
         };
         // A batch larger than the whole queue passes when the queue is empty.
-        let permits = batch.size_bytes().div_ceil(PERMIT_BYTES).clamp(1, QUEUE_BYTES / PERMIT_BYTES) as u32;
+        let permits = batch.memory_bytes().div_ceil(PERMIT_BYTES).clamp(1, QUEUE_BYTES / PERMIT_BYTES) as u32;
         let permit = Arc::clone(&inner.room).try_acquire_many_owned(permits).map_err(|_| busy())?;
         let queue = inner.queue.lock().clone().ok_or(StoreError::Closed)?;
         let (answer, done) = oneshot::channel();

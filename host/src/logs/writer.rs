@@ -163,12 +163,12 @@ pub(super) fn apply_merge(connection: &mut Connection, old: &[u64], block: &Enco
 /// Gathers what has arrived, encodes it, hands it to the writer. Ends when the queue closes.
 pub(super) fn run_encoder(mut queue: mpsc::Receiver<Pending>, jobs: &SyncSender<Job>) {
     while let Some(first) = queue.blocking_recv() {
-        let mut bytes = first.batch.size_bytes();
+        let mut bytes = first.batch.memory_bytes();
         let mut pending = vec![first];
         while bytes < MAX_GROUP_BYTES
             && let Ok(next) = queue.try_recv()
         {
-            bytes += next.batch.size_bytes();
+            bytes += next.batch.memory_bytes();
             pending.push(next);
         }
         if jobs.send(Job::Commit(encode_group(pending))).is_err() {
