@@ -263,11 +263,16 @@ impl Writer {
         let day = newest.as_ref().map_or(today, |file| file.day.max(today));
         let mut next_seq = 1;
         let mut offsets = Vec::new();
-        if let Some(file) = &newest {
+        for file in shared.files.all().iter().rev() {
             // Opening for writing recovers the log of a crash and migrates.
             let connection = open_writer(file.readers.path(), MIGRATIONS)?;
             let read = DayFile::next_seq(&connection).and_then(|seq| Ok((seq, DayFile::offsets(&connection)?)));
-            (next_seq, offsets) = read.map_err(|source| StoreError::Sqlite { path: file.readers.path().to_owned(), source })?;
+            let (seq, known) = read.map_err(|source| StoreError::Sqlite { path: file.readers.path().to_owned(), source })?;
+            // A file that a crash or a full disk left without its first transaction knows nothing: the one before it does.
+            if let Some(seq) = seq {
+                (next_seq, offsets) = (seq, known);
+                break;
+            }
         }
         let connection = open_day(&shared.files, day, next_seq, &offsets)?;
         shared.committed.send_replace(next_seq - 1);
@@ -371,7 +376,6 @@ impl Writer {
 
 fn open_day(files: &Files, day: Day, next_seq: u64, offsets: &[FileOffset]) -> Result<Connection, StoreError> {
     let path = files.path(day);
-    let is_new = !path.exists();
     let mut connection = open_writer(&path, MIGRATIONS)?;
     let prepare = |connection: &mut Connection| -> rusqlite::Result<()> {
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -384,9 +388,8 @@ fn open_day(files: &Files, day: Day, next_seq: u64, offsets: &[FileOffset]) -> R
         transaction.commit()
     };
     prepare(&mut connection).map_err(|source| StoreError::Sqlite { path, source })?;
-    if is_new {
-        sync_directory(files.folder())?;
-    }
+    // Always: that the file is there does not say that whoever made it got as far as this.
+    sync_directory(files.folder())?;
     files.add(day);
     Ok(connection)
 }
