@@ -119,7 +119,7 @@ impl Janitor {
     }
 
     fn telemetry_bytes(&self) -> u64 {
-        self.logs.days().iter().map(|(_, bytes)| bytes).sum::<u64>() + self.metrics.stats().bytes
+        self.logs.used_bytes() + self.metrics.stats().bytes
     }
 
     fn drop_old(&self) {

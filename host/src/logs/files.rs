@@ -147,6 +147,12 @@ impl DayFile {
         size_bytes(self.readers.path())
     }
 
+    /// Returns the bytes of the pages that hold something.
+    pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+        let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        Ok(((number("page_count")? - number("freelist_count")?) * number("page_size")?) as u64)
+    }
+
     fn plan(self: &Arc<Self>, connection: &Connection, matcher: &Matcher) -> rusqlite::Result<Vec<BlockPlan>> {
         let mut statement = connection
             .prepare_cached("SELECT first_seq, last_seq, day, min_time, max_time, rows, severities, services FROM blocks")?;

@@ -281,6 +281,15 @@ impl Logs {
         self.0.files.all().iter().map(|file| (file.day, file.size_bytes())).collect()
     }
 
+    /// Returns the bytes that count against a bound: whole files, but of the current one only what is in use, because what
+    /// [`Self::trim_current`] frees in it does not make the file smaller and is filled again.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        let mut files = self.0.files.all();
+        let current = files.pop().map_or(0, |file| file.readers.read(DayFile::used_bytes).unwrap_or_else(|_| file.size_bytes()));
+        files.iter().map(|file| file.size_bytes()).sum::<u64>() + current
+    }
+
     /// Drops the file of `day`; the current day's file stays.
     ///
     /// # Errors

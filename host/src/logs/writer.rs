@@ -295,7 +295,7 @@ impl Writer {
                     let _ = merge.answer.send(done);
                 }
                 Job::Trim { bytes, answer } => {
-                    let freed = trim(&mut self.connection, bytes).unwrap_or(0);
+                    let freed = trim(&mut self.connection, bytes, self.next_seq).unwrap_or(0);
                     let _ = answer.send(freed);
                 }
                 Job::Roll => {
@@ -409,7 +409,8 @@ fn insert_offsets(transaction: &Transaction<'_>, offsets: &[FileOffset]) -> rusq
 }
 
 /// Deletes the oldest blocks that together hold at least `bytes`; their pages are used again. Returns the bytes freed.
-fn trim(connection: &mut Connection, bytes: u64) -> rusqlite::Result<u64> {
+/// The file remembers `next_seq`, which its blocks may no longer tell.
+fn trim(connection: &mut Connection, bytes: u64, next_seq: u64) -> rusqlite::Result<u64> {
     let mut freed = 0;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for info in DayFile::infos(&transaction)? {
@@ -419,6 +420,7 @@ fn trim(connection: &mut Connection, bytes: u64) -> rusqlite::Result<u64> {
         freed += info.bytes;
         transaction.execute("DELETE FROM blocks WHERE first_seq = ?1", [info.first_seq as i64])?;
     }
+    transaction.execute("UPDATE start SET next_seq = ?1", [next_seq as i64])?;
     transaction.commit()?;
     Ok(freed)
 }
