@@ -33,6 +33,8 @@ const MAX_ROWS: usize = 65_536;
 const SMALL_LEVEL: i32 = 1;
 /// zstd level of merged blocks.
 pub(super) const MERGED_LEVEL: i32 = 3;
+/// What a transaction writes beside its blocks, in bytes: whole pages of tree and index, however little changes in each.
+const COMMIT_BYTES: u64 = 5 * 8192;
 /// The write-ahead log is copied into the file when it has grown by this many bytes.
 const CHECKPOINT_BYTES: u64 = 8 << 20;
 /// Beyond this the checkpoint makes writers wait for the moment it takes to finish.
@@ -352,6 +354,7 @@ impl Writer {
     }
 
     fn written(&self, bytes: u64) {
+        let bytes = bytes + COMMIT_BYTES;
         if self.shared.unsynced_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= CHECKPOINT_BYTES {
             self.shared.unsynced_bytes.store(0, Ordering::Relaxed);
             let _ = self.shared.wake_checkpointer.try_send(());
