@@ -90,6 +90,7 @@ impl Logs {
             commits: metrics.counter("watchfire_log_commits_total", &[]),
             wal_bytes: metrics.gauge("watchfire_log_wal_bytes", &[]),
             failure: Mutex::new(None),
+            disk_full: AtomicBool::new(false),
             wake_compactor,
             wake_checkpointer,
             small_blocks: AtomicUsize::new(1),
@@ -273,6 +274,12 @@ impl Logs {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.0.shared.failure.lock().clone()
+    }
+
+    /// Returns whether commits fail at present because the disk is full.
+    #[must_use]
+    pub fn disk_is_full(&self) -> bool {
+        self.0.shared.disk_full.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Returns the arrival days that have a file, oldest first, with their bytes on disk.

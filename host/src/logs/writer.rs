@@ -227,6 +227,8 @@ pub(super) struct WriterShared {
     pub(super) wal_bytes: Gauge,
     /// Why commits fail at present.
     pub(super) failure: Mutex<Option<String>>,
+    /// Whether the last one failed because the disk is full.
+    pub(super) disk_full: AtomicBool,
     pub(super) wake_compactor: SyncSender<()>,
     pub(super) wake_checkpointer: SyncSender<()>,
     /// Blocks written since the compactor last looked.
@@ -310,10 +312,14 @@ impl Writer {
     }
 
     fn commit(&mut self, group: Group) {
-        let result = self
-            .roll()
-            .map_err(|error| error.to_string())
-            .and_then(|()| self.store(&group).map_err(|error| format!("{}: {error}", self.shared.files.path(self.day).display())));
+        let result = self.roll().and_then(|()| {
+            self.store(&group).map_err(|source| StoreError::Sqlite { path: self.shared.files.path(self.day), source })
+        });
+        self.shared.disk_full.store(result.as_ref().is_err_and(StoreError::is_disk_full), Ordering::Relaxed);
+        let result = result.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            format!("{error}{cause}")
+        });
         let failure = result.as_ref().err().cloned();
         let changed = std::mem::replace(&mut *self.shared.failure.lock(), failure.clone()) != failure;
         match &failure {

@@ -73,6 +73,19 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// Returns whether the disk, or what we may use of it, is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Sqlite { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
+            _ => false,
+        }
+    }
+}
+
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// A SQLite file. Cheap to clone; the file closes, checkpointed, when the last clone goes.
