@@ -72,14 +72,14 @@ impl Host {
     /// # Errors
     /// When the data directory is in use or cannot be written, an address is taken, or a store cannot be opened.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
-        Self::start_with(config, clock, Kept::default()).await
+        Self::start_with(config, clock, &mut Kept::default()).await
     }
 
-    /// As [`Self::start`], with what an earlier host of this process kept.
+    /// As [`Self::start`], with what an earlier host of this process kept. It is taken only if the host starts.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn start_with(config: Config, clock: Clock, mut kept: Kept) -> anyhow::Result<Self> {
+    pub async fn start_with(config: Config, clock: Clock, kept: &mut Kept) -> anyhow::Result<Self> {
         let own = kept.metrics.clone();
         let data = config.storage.data_dir.clone();
         let directory = DataDirectory::open(&data)?;
@@ -102,6 +102,8 @@ impl Host {
         let ca_file = config.server.ca_file.as_deref();
         let delivery = Delivery::new(outbox, &config.alerting, ca_file, external_url, clock.clone(), own.clone())?;
 
+        // Nothing from here on can fail: no task is left behind, and what was kept is still there for whoever tries again.
+        write_address(&data, address)?;
         let shutdown = CancellationToken::new();
         let files = FileStatuses::default();
         let (janitor, findings) =
@@ -165,9 +167,20 @@ impl Host {
         let forwarded = CancellationToken::new();
         let own_queue = if config.inputs.own_log { kept.own_log.take() } else { None };
         let forwarder = own_queue.map(|queue| tokio::spawn(own_log::forward(queue, logs.clone(), forwarded.clone())));
-        write_address(&data, address)?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "watchfire is ready");
-        Ok(Self { address, otlp_address, shutdown, forwarded, tasks, forwarder, logs, metrics, state, directory, kept })
+        Ok(Self {
+            address,
+            otlp_address,
+            shutdown,
+            forwarded,
+            tasks,
+            forwarder,
+            logs,
+            metrics,
+            state,
+            directory,
+            kept: std::mem::take(kept),
+        })
     }
 
     /// Returns the address that serves everything.
