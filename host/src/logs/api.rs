@@ -132,11 +132,19 @@ fn hint(logs: &Logs, filter: &LogFilter) -> Result<String, StoreError> {
         if !services.contains(wanted) {
             let nearest = nearest(wanted, services.iter().map(String::as_str));
             let nearest =
-                nearest.map_or_else(|| format!("there are {}", services.join(", ")), |name| format!("did you mean `{name}`?"));
+                nearest.map_or_else(|| format!("there are {}", listed(&services)), |name| format!("did you mean `{name}`?"));
             return Ok(format!("no record has the service `{wanted}`; {nearest}"));
         }
     }
     Ok(format!("no record matches; there are records from {first} to {last}"))
+}
+
+/// Returns the first of `services`: whoever sends logs makes as many as he likes.
+fn listed(services: &[String]) -> String {
+    const MOST: usize = 20;
+    let shown = services.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = services.len().saturating_sub(MOST);
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 /// Follows the log: each new record that matches, as a server-sent event whose id is its `seq`.
