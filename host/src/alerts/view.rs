@@ -10,6 +10,7 @@ use super::types::{Aggregate, Comparison, Condition, Level, NoData, Rule, RuleOr
 use super::{annotations, duration};
 use crate::delivery::notification::Notification;
 use crate::logs::LogFilter;
+use crate::logs::types::MAX_TEXT_BYTES;
 
 /// The longest window of a rule.
 const MAX_WINDOW: Duration = Duration::from_secs(7 * 86_400);
@@ -186,6 +187,7 @@ impl RuleBody {
             (None, logs) => {
                 let logs = logs.unwrap_or_default();
                 let level = logs.level.as_deref().map(Severity::from_text);
+                require(logs.text.len() <= MAX_TEXT_BYTES, "logs.text: expected at most 4096 bytes");
                 require(level != Some(None), "logs.level: expected TRACE, DEBUG, INFO, WARNING, ERROR or CRITICAL");
                 let filter = LogFilter {
                     text: logs.text,

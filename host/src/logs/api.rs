@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use watchfire_types::{LogBatch, LogRecord, Severity, Timestamp};
 
 use super::matcher::Matcher;
+use super::types::MAX_TEXT_BYTES;
 use super::{LogFilter, Logs};
 use crate::clock::Clock;
 use crate::http::params::nearest;
@@ -68,6 +69,9 @@ pub fn routes(logs: Logs, clock: Clock, shutdown: CancellationToken) -> Router {
 
 fn filter(params: &Params, now: Timestamp) -> Result<LogFilter, ApiError> {
     params.only(FILTER_PARAMS)?;
+    if params.one("q").is_some_and(|text| text.len() > MAX_TEXT_BYTES) {
+        return Err(ApiError::bad_request(format!("`q`: expected at most {MAX_TEXT_BYTES} bytes")));
+    }
     let level = |text: &str| {
         let number = text.parse().ok().filter(|number| *number <= 24).map(Severity);
         number.or_else(|| Severity::from_text(text)).ok_or_else(|| {

@@ -180,7 +180,8 @@ impl Term {
             .unicode(!text.is_ascii())
             .size_limit(8 << 20)
             .build()
-            .expect("an escaped text of a request's length is a small pattern");
+            // Longer than [`super::types::MAX_TEXT_BYTES`], which every way in checks: no record has it.
+            .unwrap_or_else(|_| Regex::new("[a&&b]").expect("a constant pattern"));
         let last_is_cut = prefix && text.chars().next_back().is_some_and(is_word_char);
         let mut words: Vec<&str> = text.split(|char: char| !is_word_char(char) && char.is_ascii()).collect();
         if last_is_cut {
@@ -301,6 +302,15 @@ mod tests {
     #[test]
     fn attribute_values_are_text_too() {
         assert_eq!(rows("1", &["x", "y", "1"]), [1, 2]);
+    }
+
+    #[test]
+    fn a_text_of_any_length_is_compiled_or_found_nowhere() {
+        let longest = "K".repeat(crate::logs::types::MAX_TEXT_BYTES);
+        assert_eq!(rows(&longest, &["x", &longest.to_lowercase()]), [1]);
+        let longest = "\u{212a}".repeat(crate::logs::types::MAX_TEXT_BYTES / 3);
+        assert_eq!(rows(&longest, &["x", &longest]), [1]);
+        assert!(rows(&"k".repeat(1 << 20), &["k"]).is_empty());
     }
 
     #[test]
