@@ -111,6 +111,9 @@ async fn query(State(state): State<MetricsApi>, params: Params) -> Result<Json<Q
     let labels = params.pairs("label")?;
     let (since, until) = params.range(Some(DEFAULT_RANGE), state.clock.now())?;
     let limit = params.number("limit", DEFAULT_LIMIT, MAX_LIMIT)?;
+    if limit == 0 {
+        return Err(ApiError::bad_request("`limit`: expected at least 1"));
+    }
     let found = state.metrics.query(name, &labels, since, until, limit + 1).await?;
     let mut series = found.ok_or_else(|| unknown(&state.metrics, name))?;
     let mut truncated = false;
