@@ -20,14 +20,19 @@ pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) ->
     nearest(word, names).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
-/// Returns `; did you mean `x`?`, or all of `names` if none is like `word`, for names that are few.
+/// Returns `; did you mean `x`?`, or the first twenty of `names` if none is like `word`.
 #[must_use]
 pub fn suggestion<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
     match nearest(word, names.iter().copied()) {
         Some(name) => format!("; did you mean `{name}`?"),
         None if names.is_empty() => "; there is none".to_owned(),
-        None => format!("; there is `{}`", names.join("`, `")),
+        None => {
+            const MOST: usize = 20;
+            let more = names.len().saturating_sub(MOST);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("; there is `{}`{more}", names[..names.len().min(MOST)].join("`, `"))
+        }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::logs::LogFilter;
 
 /// Most groups (values of `group_by`) counted per rule; records of further ones are counted as dropped.
 pub const MAX_GROUPS: usize = 1_000;
+/// Longest value of `group_by`, in bytes; whoever sends logs makes them as long as a request may be.
+const MAX_VALUE_BYTES: usize = 1024;
 /// Most buckets per group: bounds memory to about 10 MB per rule at its worst.
 const MAX_BUCKETS: u64 = 600;
 
@@ -193,7 +195,17 @@ impl RuleWindow {
     }
 }
 
+/// Returns the value by which row `row` is grouped, cut to [`MAX_VALUE_BYTES`]: it becomes a label of an alert.
 fn value_of(batch: &LogBatch, row: usize, key: &str) -> String {
+    let mut value = whole_value_of(batch, row, key);
+    if value.len() > MAX_VALUE_BYTES {
+        value.truncate(value.floor_char_boundary(MAX_VALUE_BYTES));
+        value.push('…');
+    }
+    value
+}
+
+fn whole_value_of(batch: &LogBatch, row: usize, key: &str) -> String {
     if key == keys::SERVICE_NAME {
         return batch.service(row).to_owned();
     }
@@ -297,6 +309,13 @@ mod tests {
         }
         windows.observe(&batch, seconds(100));
         assert_eq!(windows.groups("burst", Comparison::Greater, 0.0)[0].count, 1);
+    }
+
+    #[test]
+    fn a_long_value_is_cut_before_it_becomes_a_label() {
+        let batch = errors(&"ä".repeat(1 << 20), &[1]);
+        let value = value_of(&batch, 0, keys::SERVICE_NAME);
+        assert!(value.len() < 2 * MAX_VALUE_BYTES && value.ends_with("ä…"), "{}", value.len());
     }
 
     #[test]

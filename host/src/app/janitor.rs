@@ -93,7 +93,8 @@ impl Janitor {
         self.logs.roll().await;
         let mut trouble = String::new();
         self.drop_old();
-        if self.logs.failure().is_some() && self.ballast.exists() {
+        // Only a full disk: what else keeps logs from being stored is not mended by dropping what is there.
+        if self.logs.disk_is_full() && self.ballast.exists() {
             // A full disk cannot even take the transaction that makes room: the ballast gives it some.
             let _ = std::fs::remove_file(&self.ballast);
             self.drop_oldest();
@@ -121,7 +122,7 @@ impl Janitor {
     }
 
     fn telemetry_bytes(&self) -> u64 {
-        self.logs.days().iter().map(|(_, bytes)| bytes).sum::<u64>() + self.metrics.stats().bytes
+        self.logs.used_bytes() + self.metrics.stats().bytes
     }
 
     fn drop_old(&self) {
@@ -192,4 +193,89 @@ fn keep_ballast(path: &Path, bytes: u64) -> std::io::Result<()> {
         let _ = std::fs::remove_file(path);
     }
     Ok(reserved?)
+}
+
+#[cfg(test)]
+mod tests {
+    use watchfire_types::log::RecordHead;
+    use watchfire_types::{LogBatch, Timestamp, ValueRef};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::metrics::MetricsSettings;
+    use crate::store::DataDirectory;
+
+    struct House {
+        folder: tempfile::TempDir,
+        _directory: DataDirectory,
+        clock: Clock,
+        logs: Logs,
+        janitor: Janitor,
+    }
+
+    impl House {
+        fn new(max_bytes: u64) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let clock = Clock::manual(Timestamp::from_seconds(20_000 * 86_400 + 43_200));
+            let own = SelfMetrics::default();
+            let directory = DataDirectory::open(folder.path()).unwrap();
+            let config = Config::default();
+            let storage = Storage { data_dir: folder.path().to_owned(), max_bytes, ballast_bytes: 4096, ..config.storage };
+            let logs = Logs::open(folder.path(), config.logging.retention, &clock, &own).unwrap();
+            let metrics = Metrics::open(folder.path(), MetricsSettings::default(), clock.clone(), own.clone()).unwrap();
+            let (janitor, _) = Janitor::new(logs.clone(), metrics, &storage, &config.logging, clock.clone(), &own);
+            Self { folder, _directory: directory, clock, logs, janitor }
+        }
+
+        async fn put(&self, body: &str) -> bool {
+            let mut batch = LogBatch::default();
+            batch.push(&RecordHead::default(), ValueRef::Text(body));
+            self.logs.ingest(batch, Vec::new()).await.is_ok()
+        }
+
+        fn records(&self) -> u64 {
+            self.logs.stats().unwrap().records
+        }
+    }
+
+    /// Text that does not compress.
+    fn noise(mut seed: u64, bytes: usize) -> String {
+        let next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'0' + (seed >> 58) as u8)
+        };
+        std::iter::repeat_with(next).take(bytes).collect()
+    }
+
+    #[tokio::test]
+    async fn a_day_that_passes_the_cap_is_trimmed_once() {
+        let house = House::new(4 << 20);
+        for seed in 1..=8 {
+            assert!(house.put(&noise(seed, 1 << 20)).await);
+        }
+        house.janitor.work().await;
+        let kept = house.records();
+        assert!((1..8).contains(&kept), "{kept}");
+        // What was trimmed does not make the file smaller; it must not be trimmed again for that.
+        house.janitor.work().await;
+        house.janitor.work().await;
+        assert_eq!(house.records(), kept);
+    }
+
+    #[tokio::test]
+    async fn a_failure_other_than_a_full_disk_costs_no_day() {
+        let house = House::new(1 << 30);
+        assert!(house.put("yesterday").await);
+        house.clock.advance(Duration::from_secs(86_400));
+        assert!(house.put("today").await);
+        house.janitor.work().await;
+        let path = house.folder.path().join(format!("logs/{}.db", house.clock.now().day()));
+        let break_it = rusqlite::Connection::open(path).unwrap().execute("ALTER TABLE blocks RENAME TO gone", []);
+        break_it.unwrap();
+        assert!(!house.put("lost").await);
+        house.janitor.work().await;
+        assert!(house.logs.failure().is_some());
+        assert_eq!(house.logs.days().len(), 2);
+        assert!(house.folder.path().join("ballast").exists());
+    }
 }

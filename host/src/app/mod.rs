@@ -6,6 +6,7 @@ pub mod run;
 pub mod status;
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use futures::FutureExt as _;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +32,7 @@ use crate::inputs::files::FileStatuses;
 use crate::inputs::{self, InputState, system};
 use crate::logs::{self, Logs};
 use crate::metrics::{self, Metrics, MetricsSettings};
-use crate::store::{DataDirectory, Database};
+use crate::store::{DataDirectory, Database, StoreError};
 use crate::telemetry::{SelfMetrics, own_log};
 use janitor::Janitor;
 pub use run::{Ready, Reload, RunOptions, run};
@@ -52,6 +55,9 @@ pub struct Kept {
     pub metrics: SelfMetrics,
 }
 
+/// Parts that have ended though nobody stopped them.
+pub(crate) type Ended = Arc<Mutex<Vec<&'static str>>>;
+
 /// A running host.
 pub struct Host {
     address: SocketAddr,
@@ -73,14 +79,14 @@ impl Host {
     /// # Errors
     /// When the data directory is in use or cannot be written, an address is taken, or a store cannot be opened.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
-        Self::start_with(config, clock, Kept::default()).await
+        Self::start_with(config, clock, &mut Kept::default()).await
     }
 
-    /// As [`Self::start`], with what an earlier host of this process kept.
+    /// As [`Self::start`], with what an earlier host of this process kept. It is taken only if the host starts.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn start_with(config: Config, clock: Clock, mut kept: Kept) -> anyhow::Result<Self> {
+    pub async fn start_with(config: Config, clock: Clock, kept: &mut Kept) -> anyhow::Result<Self> {
         let own = kept.metrics.clone();
         let data = config.storage.data_dir.clone();
         let directory = DataDirectory::open(&data)?;
@@ -103,8 +109,11 @@ impl Host {
         let ca_file = config.server.ca_file.as_deref();
         let delivery = Delivery::new(outbox, &config.alerting, ca_file, external_url, clock.clone(), own.clone())?;
 
+        // Nothing from here on can fail: no task is left behind, and what was kept is still there for whoever tries again.
+        write_address(&data, address)?;
         let shutdown = CancellationToken::new();
         let files = FileStatuses::default();
+        let ended = Ended::default();
         let (janitor, findings) =
             Janitor::new(logs.clone(), metrics.clone(), &config.storage, &config.logging, clock.clone(), &own);
         let parts = Parts {
@@ -118,6 +127,7 @@ impl Host {
             alerts: alerts.clone(),
             delivery: delivery.clone(),
             files: files.clone(),
+            ended: ended.clone(),
             janitor: findings,
             config: config.clone(),
         };
@@ -140,35 +150,39 @@ impl Host {
             own.clone(),
             shutdown.clone(),
         );
-        tasks.spawn(follow);
+        tasks.spawn(watched("inputs", ended.clone(), unfailing(follow)));
         if config.performance.auto_start {
             let performance = config.performance.clone();
-            tasks.spawn(system::collect(metrics.clone(), own.clone(), performance, data.clone(), clock.clone(), shutdown.clone()));
+            let collect = system::collect(metrics.clone(), own.clone(), performance, data.clone(), clock.clone(), shutdown.clone());
+            tasks.spawn(watched("performance", ended.clone(), unfailing(collect)));
         }
         tasks.spawn({
             let (alerts, samples, source, stop) = (alerts, Arc::new(metrics.clone()), Arc::new(logs.clone()), shutdown.clone());
             let changed = metrics.changed();
-            async move {
-                if let Err(error) = alerts.run(samples, source, changed, stop).await {
-                    tracing::error!(%error, "rules are not evaluated: what was stored about alerts cannot be read");
-                }
-            }
+            watched("alerting", ended.clone(), async move { alerts.run(samples, source, changed, stop).await })
         });
         tasks.spawn({
             let stop = shutdown.clone();
-            async move {
-                if let Err(error) = delivery.run(stop).await {
-                    tracing::error!(%error, "nothing is delivered: the outbox cannot be read");
-                }
-            }
+            watched("delivery", ended.clone(), async move { delivery.run(stop).await })
         });
-        tasks.spawn(janitor.run(shutdown.clone()));
+        tasks.spawn(watched("storage", ended.clone(), unfailing(janitor.run(shutdown.clone()))));
         let forwarded = CancellationToken::new();
         let own_queue = if config.inputs.own_log { kept.own_log.take() } else { None };
         let forwarder = own_queue.map(|queue| tokio::spawn(own_log::forward(queue, logs.clone(), forwarded.clone())));
-        write_address(&data, address)?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "watchfire is ready");
-        Ok(Self { address, otlp_address, shutdown, forwarded, tasks, forwarder, logs, metrics, state, directory, kept })
+        Ok(Self {
+            address,
+            otlp_address,
+            shutdown,
+            forwarded,
+            tasks,
+            forwarder,
+            logs,
+            metrics,
+            state,
+            directory,
+            kept: std::mem::take(kept),
+        })
     }
 
     /// Returns the address that serves everything.
@@ -267,6 +281,24 @@ pub fn documentation() -> utoipa::openapi::OpenApi {
     ])
 }
 
+async fn unfailing(work: impl Future<Output = ()>) -> Result<(), StoreError> {
+    work.await;
+    Ok(())
+}
+
+/// Does the work of a part that nobody waits for, and takes note if it fails or panics: `status` must not call it well then.
+async fn watched(part: &'static str, ended: Ended, work: impl Future<Output = Result<(), StoreError>> + Send) {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            tracing::error!(part, "`{part}` has ended: {error}{cause}");
+        }
+        Err(_) => tracing::error!(part, "`{part}` has ended: it panicked"),
+    }
+    ended.lock().push(part);
+}
+
 fn spawn_server(tasks: &mut JoinSet<()>, listener: TcpListener, router: Router, shutdown: &CancellationToken) {
     let shutdown = shutdown.clone();
     tasks.spawn(async move {
@@ -323,4 +355,18 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_is_taken_note_of() {
+        let ended = Ended::default();
+        watched("well", ended.clone(), unfailing(async {})).await;
+        watched("refused", ended.clone(), async { Err(StoreError::Closed) }).await;
+        watched("broken", ended.clone(), unfailing(async { panic!("a bug in a part") })).await;
+        assert_eq!(*ended.lock(), ["refused", "broken"]);
+    }
 }

@@ -39,9 +39,9 @@ pub struct RunOptions {
 /// When the host cannot be started.
 pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
-    let kept = Kept { own_log: options.own_log, metrics: options.metrics, ..Kept::default() };
+    let mut kept = Kept { own_log: options.own_log, metrics: options.metrics, ..Kept::default() };
     let mut config = config;
-    let mut host = Host::start_with(config.clone(), Clock::system(), kept).await?;
+    let mut host = Host::start_with(config.clone(), Clock::system(), &mut kept).await?;
     if let Some(ready) = options.ready {
         ready(host.address());
     }
@@ -65,16 +65,45 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
 }
 
 /// Starts with the changed configuration, or with the one before if that cannot be done.
-async fn restart(config: &mut Config, changed: Config, kept: Kept) -> anyhow::Result<Host> {
-    let metrics = kept.metrics.clone();
-    match Host::start_with(changed.clone(), Clock::system(), kept).await {
+async fn restart(config: &mut Config, changed: Config, mut kept: Kept) -> anyhow::Result<Host> {
+    match Host::start_with(changed.clone(), Clock::system(), &mut kept).await {
         Ok(host) => {
             *config = changed;
             Ok(host)
         }
         Err(error) => {
             tracing::error!("the changed configuration does not start: {error:#}; the one before holds");
-            Host::start_with(config.clone(), Clock::system(), Kept { metrics, ..Kept::default() }).await
+            Host::start_with(config.clone(), Clock::system(), &mut kept).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_configuration_that_does_not_start_leaves_the_one_before_and_its_own_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.storage.data_dir = folder.path().join("data");
+        config.storage.ballast_bytes = 0;
+        config.server.listen.set_port(0);
+        config.server.otlp_listen = None;
+        config.performance.auto_start = false;
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let mut changed = config.clone();
+        changed.storage.data_dir = file.join("data");
+
+        let metrics = SelfMetrics::default();
+        let (_forward, queue) = own_log::channel(&metrics);
+        let mut kept = Kept { own_log: Some(queue), metrics, ..Kept::default() };
+        let host = Host::start_with(config.clone(), Clock::system(), &mut kept).await.unwrap();
+        let address = host.address();
+        let kept = host.stop().await;
+        let host = restart(&mut config, changed, kept).await.unwrap();
+        assert_eq!((host.address(), &config.storage.data_dir), (address, &folder.path().join("data")));
+        assert!(host.stop().await.own_log.is_some());
     }
 }

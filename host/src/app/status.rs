@@ -30,6 +30,7 @@ pub struct Parts {
     pub(super) alerts: Alerts,
     pub(super) delivery: Delivery,
     pub(super) files: FileStatuses,
+    pub(super) ended: super::Ended,
     pub(super) janitor: Arc<Mutex<Findings>>,
     pub(super) config: Config,
 }
@@ -50,6 +51,9 @@ impl Parts {
         parts.push(self.rules());
         parts.extend(self.receivers());
         parts.push(self.storage());
+        parts.extend(self.ended.lock().iter().map(|name| {
+            Part::new(name, PartState::Degraded, "it has ended by itself; the host's log says why", "restart the host")
+        }));
         for (name, what) in [
             ("error_tracking", "errors are not grouped"),
             ("log_analysis", "patterns are not mined"),

@@ -9,7 +9,7 @@ use watchfire_types::Severity;
 
 use super::args::{SearchArgs, TailArgs};
 use super::client::{Client, ClientError, Query};
-use super::output::{Output, say};
+use super::output::{Output, say, visible};
 use super::table::{Times, json_lines, rows, text};
 use super::{Answer, Exit};
 
@@ -66,10 +66,7 @@ fn line(record: &Value, times: &Times) -> String {
         line.push_str(rest.trim_end());
     }
     // A stack trace keeps its lines; nothing else of a log may steer the terminal.
-    line.chars()
-        .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
-        .collect::<String>()
-        .replace('\n', "\n    ")
+    visible(&line).replace('\n', "\n    ")
 }
 
 pub(super) async fn tail(args: &TailArgs, out: &mut Output<'_>) -> Answer {

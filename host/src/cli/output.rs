@@ -40,10 +40,15 @@ pub(super) fn is_closed(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Says a line to the person, on standard error.
+/// Returns `text` with everything replaced that could steer a terminal; lines and tabs stay.
+pub(super) fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Says a line to the person, on standard error. What the host says may repeat what stands in a log.
 pub(super) fn say(text: impl std::fmt::Display) {
     // Nobody is left to be told that nobody can be told.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", visible(&text.to_string()));
 }
 
 /// Shows how far a long command is: a line that is written over, on a terminal only.
@@ -58,4 +63,14 @@ pub(super) fn progress(text: impl std::fmt::Display) {
 /// Ends the line that [`progress`] wrote.
 pub(super) fn progress_done() {
     progress("");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_cannot_steer_the_terminal() {
+        assert_eq!(visible("a\tb\nc\x1b]0;x\x07\u{9b}2J\r"), "a\tb\nc\u{fffd}]0;x\u{fffd}\u{fffd}2J\u{fffd}");
+    }
 }

@@ -12,6 +12,7 @@ use super::raw::LogLevel;
 use super::shape::Shape;
 use crate::alerts::types::{Aggregate, Comparison, Condition, Level, NoData, Rule, RuleOrigin};
 use crate::logs::LogFilter;
+use crate::logs::types::MAX_TEXT_BYTES;
 use crate::nearest::suggestion;
 
 /// The longest window: what a rule looks at is read on each evaluation.
@@ -217,7 +218,10 @@ impl RawRule {
                     faults.push(("group_by", "goes with `logs`; a metric has one alert per series as it is".into()));
                 }
             }
-            (None, Some(_)) => {
+            (None, Some(logs)) => {
+                if logs.text.len() > MAX_TEXT_BYTES {
+                    faults.push(("logs", format!("expected a `text` of at most {MAX_TEXT_BYTES} bytes")));
+                }
                 if !self.matching.is_empty() {
                     faults.push(("match", "goes with `metric`; for logs use `logs.attributes`".into()));
                 }
@@ -382,6 +386,7 @@ mod tests {
         match: goes with `metric`; for logs use `logs.attributes`
         aggregate: goes with `metric`; log records are counted
         ");
+        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {"text": "a".repeat(5000)}})), @"logs: expected a `text` of at most 4096 bytes");
         insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "metric": "m", "group_by": ["a"]})), @"group_by: goes with `logs`; a metric has one alert per series as it is");
     }
 

@@ -1,6 +1,5 @@
 //! The log over HTTP: search, live tail, export.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -14,9 +13,10 @@ use futures::stream;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use watchfire_types::{LogRecord, Severity, Timestamp};
+use watchfire_types::{LogBatch, LogRecord, Severity, Timestamp};
 
 use super::matcher::Matcher;
+use super::types::MAX_TEXT_BYTES;
 use super::{LogFilter, Logs};
 use crate::clock::Clock;
 use crate::http::{ApiError, Params, stream as lines};
@@ -69,6 +69,9 @@ pub fn routes(logs: Logs, clock: Clock, shutdown: CancellationToken) -> Router {
 
 fn filter(params: &Params, now: Timestamp) -> Result<LogFilter, ApiError> {
     params.only(FILTER_PARAMS)?;
+    if params.one("q").is_some_and(|text| text.len() > MAX_TEXT_BYTES) {
+        return Err(ApiError::bad_request(format!("`q`: expected at most {MAX_TEXT_BYTES} bytes")));
+    }
     let level = |text: &str| {
         let number = text.parse().ok().filter(|number| *number <= 24).map(Severity);
         number.or_else(|| Severity::from_text(text)).ok_or_else(|| {
@@ -155,7 +158,7 @@ async fn tail(State(api): State<LogsApi>, headers: HeaderMap, params: Params) ->
     let committed = api.logs.committed();
     let newest = *committed.borrow();
     let cursor = resumed.map_or_else(|| params.number("after", newest, u64::MAX), Ok)?;
-    let tail = Tail { api, matcher, committed, cursor, ready: VecDeque::new() };
+    let tail = Tail { api, matcher, committed, cursor, batch: LogBatch::default(), rows: Vec::new().into_iter() };
     let events = stream::unfold(tail, |mut tail| async move { tail.next().await.map(|event| (Ok::<_, Infallible>(event), tail)) });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
 }
@@ -166,12 +169,16 @@ struct Tail {
     matcher: Matcher,
     committed: watch::Receiver<u64>,
     cursor: u64,
-    ready: VecDeque<LogRecord>,
+    /// What was read last, and the rows of it that are yet to be sent: columns take a fraction of what records do.
+    batch: LogBatch,
+    rows: std::vec::IntoIter<usize>,
 }
 
 impl Tail {
     async fn next(&mut self) -> Option<Event> {
-        while self.ready.is_empty() {
+        while self.rows.len() == 0 {
+            // A quiet log must not hold on to what has been sent.
+            self.batch = LogBatch::default();
             let shutdown = self.api.shutdown.clone();
             let cursor = self.cursor;
             tokio::select! {
@@ -182,9 +189,10 @@ impl Tail {
             let batch = tokio::task::spawn_blocking(move || logs.read_after(cursor, PAGE)).await.ok()?.ok()?;
             // A damaged end of the log must not make this spin.
             self.cursor = batch.seq.last().copied().unwrap_or_else(|| *self.committed.borrow());
-            self.ready = self.matcher.matching_rows(&batch).into_iter().map(|row| batch.record(row)).collect();
+            self.rows = self.matcher.matching_rows(&batch).into_iter();
+            self.batch = batch;
         }
-        let record = self.ready.pop_front()?;
+        let record = self.batch.record(self.rows.next()?);
         Event::default().id(&record.seq).json_data(&record).ok()
     }
 }

@@ -50,15 +50,17 @@ impl Compactor {
                 while !self.shared.is_closing() {
                     match self.merge_once(&file, is_current) {
                         Ok(true) => self.merges.inc(),
-                        Ok(false) => break,
+                        Ok(false) => {
+                            if !is_current {
+                                self.finished.insert(file.day);
+                            }
+                            break;
+                        }
                         Err(error) => {
                             tracing::warn!(%error, "cannot merge log blocks; it is tried again");
                             break;
                         }
                     }
-                }
-                if !is_current {
-                    self.finished.insert(file.day);
                 }
             }
         }

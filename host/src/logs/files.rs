@@ -147,6 +147,12 @@ impl DayFile {
         size_bytes(self.readers.path())
     }
 
+    /// Returns the bytes of the pages that hold something.
+    pub(super) fn used_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+        let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        Ok(((number("page_count")? - number("freelist_count")?) * number("page_size")?) as u64)
+    }
+
     fn plan(self: &Arc<Self>, connection: &Connection, matcher: &Matcher) -> rusqlite::Result<Vec<BlockPlan>> {
         let mut statement = connection
             .prepare_cached("SELECT first_seq, last_seq, day, min_time, max_time, rows, severities, services FROM blocks")?;
@@ -260,11 +266,11 @@ impl DayFile {
             .collect()
     }
 
-    /// Returns the `seq` that follows the last one of this file.
-    pub(super) fn next_seq(connection: &Connection) -> rusqlite::Result<u64> {
+    /// Returns the `seq` that follows the last one of this file; `None` if the file was never finished.
+    pub(super) fn next_seq(connection: &Connection) -> rusqlite::Result<Option<u64>> {
         let last: Option<i64> = connection.query_row("SELECT max(last_seq) FROM blocks", [], |row| row.get(0))?;
         let start: Option<i64> = connection.query_row("SELECT max(next_seq) FROM start", [], |row| row.get(0))?;
-        Ok((last.unwrap_or(0) as u64 + 1).max(start.unwrap_or(1) as u64))
+        Ok(start.map(|start| (last.unwrap_or(0) as u64 + 1).max(start as u64)))
     }
 
     /// Returns the `seq` before the first record that arrived at `moment` or later, if this file has such a record.

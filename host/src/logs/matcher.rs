@@ -180,7 +180,8 @@ impl Term {
             .unicode(!text.is_ascii())
             .size_limit(8 << 20)
             .build()
-            .expect("an escaped text of a request's length is a small pattern");
+            // Longer than [`super::types::MAX_TEXT_BYTES`], which every way in checks: no record has it.
+            .unwrap_or_else(|_| Regex::new("[a&&b]").expect("a constant pattern"));
         let last_is_cut = prefix && text.chars().next_back().is_some_and(is_word_char);
         let mut words: Vec<&str> = text.split(|char: char| !is_word_char(char) && char.is_ascii()).collect();
         if last_is_cut {
@@ -206,7 +207,7 @@ impl Term {
                 hit(row);
                 at = end.max(at + 1);
             } else {
-                at = found.start() + 1;
+                at = self.after_miss(&column.bytes[..end], found.start());
             }
         }
     }
@@ -217,20 +218,25 @@ impl Term {
             if self.is_whole(text, found.start(), found.end()) {
                 return true;
             }
-            at = found.start() + 1;
+            at = self.after_miss(text, found.start());
         }
         false
     }
 
+    /// Returns where to look on after something at `start` that was no whole word: what must begin a word begins nowhere within one.
+    fn after_miss(&self, text: &[u8], start: usize) -> usize {
+        let inside = || text[start..].iter().take_while(|byte| super::tokens::is_word_byte(**byte)).count();
+        start + if self.whole_start { inside().max(1) } else { 1 }
+    }
+
     fn is_whole(&self, text: &[u8], start: usize, end: usize) -> bool {
+        // A character has at most four bytes: to look further would take time squared in a long text.
         let before = || {
-            text[..start]
-                .utf8_chunks()
-                .last()
-                .filter(|chunk| chunk.invalid().is_empty())
-                .and_then(|c| c.valid().chars().next_back())
+            (1..=start.min(4))
+                .find_map(|length| str::from_utf8(&text[start - length..start]).ok())
+                .and_then(|char| char.chars().next_back())
         };
-        let after = || text[end..].utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
+        let after = || text[end..text.len().min(end + 4)].utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
         let quick = |byte: Option<&u8>, char: &dyn Fn() -> Option<char>| match byte {
             Some(byte) if byte.is_ascii() => super::tokens::is_word_byte(*byte),
             Some(_) => char().is_some_and(is_word_char),
@@ -301,6 +307,23 @@ mod tests {
     #[test]
     fn attribute_values_are_text_too() {
         assert_eq!(rows("1", &["x", "y", "1"]), [1, 2]);
+    }
+
+    #[test]
+    fn a_text_of_any_length_is_compiled_or_found_nowhere() {
+        let longest = "K".repeat(crate::logs::types::MAX_TEXT_BYTES);
+        assert_eq!(rows(&longest, &["x", &longest.to_lowercase()]), [1]);
+        let longest = "\u{212a}".repeat(crate::logs::types::MAX_TEXT_BYTES / 3);
+        assert_eq!(rows(&longest, &["x", &longest]), [1]);
+        assert!(rows(&"k".repeat(1 << 20), &["k"]).is_empty());
+    }
+
+    #[test]
+    fn a_long_text_of_near_misses_takes_no_time_squared() {
+        assert_eq!(rows("a", &[&"éaé".repeat(500_000), "é a"]), [1]);
+        let word = "a".repeat(2_000);
+        assert_eq!(rows(&word, &[&"a".repeat(1 << 20), &word]), [1]);
+        assert_eq!(rows("b", &["ab", "éb", "aéb b", "bé", "处b", "-b-"]), [2, 4, 5]);
     }
 
     #[test]

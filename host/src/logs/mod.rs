@@ -90,6 +90,7 @@ impl Logs {
             commits: metrics.counter("watchfire_log_commits_total", &[]),
             wal_bytes: metrics.gauge("watchfire_log_wal_bytes", &[]),
             failure: Mutex::new(None),
+            disk_full: AtomicBool::new(false),
             wake_compactor,
             wake_checkpointer,
             small_blocks: AtomicUsize::new(1),
@@ -170,7 +171,7 @@ impl Logs {
             IngestError::Busy { reason, retry_after: Duration::from_secs(1) }
         };
         // A batch larger than the whole queue passes when the queue is empty.
-        let permits = batch.size_bytes().div_ceil(PERMIT_BYTES).clamp(1, QUEUE_BYTES / PERMIT_BYTES) as u32;
+        let permits = batch.memory_bytes().div_ceil(PERMIT_BYTES).clamp(1, QUEUE_BYTES / PERMIT_BYTES) as u32;
         let permit = Arc::clone(&inner.room).try_acquire_many_owned(permits).map_err(|_| busy())?;
         let queue = inner.queue.lock().clone().ok_or(StoreError::Closed)?;
         let (answer, done) = oneshot::channel();
@@ -275,10 +276,25 @@ impl Logs {
         self.0.shared.failure.lock().clone()
     }
 
+    /// Returns whether commits fail at present because the disk is full.
+    #[must_use]
+    pub fn disk_is_full(&self) -> bool {
+        self.0.shared.disk_full.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Returns the arrival days that have a file, oldest first, with their bytes on disk.
     #[must_use]
     pub fn days(&self) -> Vec<(Day, u64)> {
         self.0.files.all().iter().map(|file| (file.day, file.size_bytes())).collect()
+    }
+
+    /// Returns the bytes that count against a bound: whole files, but of the current one only what is in use, because what
+    /// [`Self::trim_current`] frees in it does not make the file smaller and is filled again.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        let mut files = self.0.files.all();
+        let current = files.pop().map_or(0, |file| file.readers.read(DayFile::used_bytes).unwrap_or_else(|_| file.size_bytes()));
+        files.iter().map(|file| file.size_bytes()).sum::<u64>() + current
     }
 
     /// Drops the file of `day`; the current day's file stays.

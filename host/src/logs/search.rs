@@ -72,12 +72,14 @@ impl Search {
         let content = self.matcher.reads_content();
         let first_columns = Columns { ids: content, body: content, attributes: content };
         let (matcher, held, left, damaged) = (&self.matcher, &mut self.held, self.left, &self.damaged);
-        let range = plan.first_seq..=plan.last_seq;
+        let (range, max_time) = (plan.first_seq..=plan.last_seq, plan.max_time);
         plan.file.read_plan(plan, matcher, |first_seq, data| {
             let mut visit = || -> Result<(), block::BlockError> {
                 let batch = block::decode(data, first_seq, first_columns)?;
                 let mut rows = matcher.matching_rows(&batch);
-                rows.retain(|row| range.contains(&batch.seq[*row]));
+                // The range of a merged block may hold a larger one, which has a plan of its own: what is newer than this plan's
+                // newest belongs there, and may have been given out already.
+                rows.retain(|row| range.contains(&batch.seq[*row]) && batch.time[*row] <= max_time);
                 if rows.len() > left {
                     rows.sort_unstable_by_key(|row| std::cmp::Reverse((batch.time[*row], batch.seq[*row])));
                     rows.truncate(left);

@@ -6,6 +6,7 @@ use watchfire_types::attributes::keys;
 use watchfire_types::log::RecordHead;
 use watchfire_types::{LogRecord, Severity, ValueRef};
 
+use super::files::MIGRATIONS;
 use super::*;
 
 const RETENTION: Duration = Duration::from_secs(30 * 86_400);
@@ -184,6 +185,61 @@ async fn a_limit_keeps_the_newest() {
     }
     let bodies: Vec<_> = store.find(&text("ago"), 3).into_iter().map(|record| record.body.as_text().unwrap().to_owned()).collect();
     assert_eq!(bodies, ["ago 10", "ago 20", "ago 30"]);
+}
+
+#[tokio::test]
+async fn a_day_file_that_was_never_finished_does_not_restart_the_sequence() {
+    for migrations in [MIGRATIONS, &[]] {
+        let store = Store::new();
+        let offset = FileOffset { path: "/var/log/a".into(), device: 1, inode: 2, offset: 3, fingerprint: 4 };
+        store.logs.ingest(batch(&store.clock, &["before".into()], 0), vec![offset.clone()]).await.unwrap();
+        store.logs.close();
+        store.clock.advance(Duration::from_secs(86_400));
+        // What a crash, or a disk that is full at midnight, leaves: the next day's file without its first transaction.
+        let path = store.logs.0.files.path(store.clock.now().day());
+        drop(crate::store::database::open_writer(&path, migrations).unwrap());
+        let store = store.restart();
+        store.put(batch(&store.clock, &["after".into()], 0)).await;
+        assert_eq!(seqs(&store.all()), [1, 2]);
+        assert_eq!(store.logs.file_offsets().unwrap(), [offset]);
+    }
+}
+
+#[tokio::test]
+async fn the_sequence_survives_a_trim_of_everything() {
+    let store = Store::new();
+    store.put(batch(&store.clock, &["one".into(), "two".into()], 0)).await;
+    assert!(store.logs.trim_current(u64::MAX).await > 0);
+    let store = store.restart();
+    store.put(batch(&store.clock, &["three".into()], 0)).await;
+    assert_eq!(seqs(&store.all()), [3]);
+}
+
+#[tokio::test]
+async fn a_block_within_the_range_of_a_merged_one_is_found_once() {
+    let store = Store::new();
+    store.put(batch(&store.clock, &["first".into()], 100)).await;
+    // Too large to be merged, and later in event time than what arrives after it.
+    store.put(batch(&store.clock, &["x".repeat(17 << 20)], 10)).await;
+    store.put(batch(&store.clock, &["third".into()], 50)).await;
+    store.compact_until(|blocks| blocks == 2);
+    assert_eq!(seqs(&store.find(&LogFilter::default(), 9)), [2, 3, 1]);
+}
+
+#[tokio::test]
+async fn small_commits_too_have_their_write_ahead_log_copied() {
+    let store = Store::new();
+    for round in 0..250 {
+        store.put(batch(&store.clock, &[format!("round {round}")], 0)).await;
+    }
+    let copied = || store.logs.0.shared.wal_bytes.get() > 0.0;
+    for _ in 0..2_000 {
+        if copied() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    panic!("the checkpointer was never rung");
 }
 
 proptest! {

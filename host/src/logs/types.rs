@@ -2,6 +2,9 @@
 
 use watchfire_types::{Severity, Timestamp};
 
+/// Longest text of a filter, in bytes: each of its words is compiled, and a long one takes a thousand times its own memory.
+pub const MAX_TEXT_BYTES: usize = 4096;
+
 /// Which records are meant. All conditions must hold; the default means every record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogFilter {

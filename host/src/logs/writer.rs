@@ -33,6 +33,8 @@ const MAX_ROWS: usize = 65_536;
 const SMALL_LEVEL: i32 = 1;
 /// zstd level of merged blocks.
 pub(super) const MERGED_LEVEL: i32 = 3;
+/// What a transaction writes beside its blocks, in bytes: whole pages of tree and index, however little changes in each.
+const COMMIT_BYTES: u64 = 5 * 8192;
 /// The write-ahead log is copied into the file when it has grown by this many bytes.
 const CHECKPOINT_BYTES: u64 = 8 << 20;
 /// Beyond this the checkpoint makes writers wait for the moment it takes to finish.
@@ -163,12 +165,12 @@ pub(super) fn apply_merge(connection: &mut Connection, old: &[u64], block: &Enco
 /// Gathers what has arrived, encodes it, hands it to the writer. Ends when the queue closes.
 pub(super) fn run_encoder(mut queue: mpsc::Receiver<Pending>, jobs: &SyncSender<Job>) {
     while let Some(first) = queue.blocking_recv() {
-        let mut bytes = first.batch.size_bytes();
+        let mut bytes = first.batch.memory_bytes();
         let mut pending = vec![first];
         while bytes < MAX_GROUP_BYTES
             && let Ok(next) = queue.try_recv()
         {
-            bytes += next.batch.size_bytes();
+            bytes += next.batch.memory_bytes();
             pending.push(next);
         }
         if jobs.send(Job::Commit(encode_group(pending))).is_err() {
@@ -225,6 +227,8 @@ pub(super) struct WriterShared {
     pub(super) wal_bytes: Gauge,
     /// Why commits fail at present.
     pub(super) failure: Mutex<Option<String>>,
+    /// Whether the last one failed because the disk is full.
+    pub(super) disk_full: AtomicBool,
     pub(super) wake_compactor: SyncSender<()>,
     pub(super) wake_checkpointer: SyncSender<()>,
     /// Blocks written since the compactor last looked.
@@ -263,11 +267,16 @@ impl Writer {
         let day = newest.as_ref().map_or(today, |file| file.day.max(today));
         let mut next_seq = 1;
         let mut offsets = Vec::new();
-        if let Some(file) = &newest {
+        for file in shared.files.all().iter().rev() {
             // Opening for writing recovers the log of a crash and migrates.
             let connection = open_writer(file.readers.path(), MIGRATIONS)?;
             let read = DayFile::next_seq(&connection).and_then(|seq| Ok((seq, DayFile::offsets(&connection)?)));
-            (next_seq, offsets) = read.map_err(|source| StoreError::Sqlite { path: file.readers.path().to_owned(), source })?;
+            let (seq, known) = read.map_err(|source| StoreError::Sqlite { path: file.readers.path().to_owned(), source })?;
+            // A file that a crash or a full disk left without its first transaction knows nothing: the one before it does.
+            if let Some(seq) = seq {
+                (next_seq, offsets) = (seq, known);
+                break;
+            }
         }
         let connection = open_day(&shared.files, day, next_seq, &offsets)?;
         shared.committed.send_replace(next_seq - 1);
@@ -290,7 +299,7 @@ impl Writer {
                     let _ = merge.answer.send(done);
                 }
                 Job::Trim { bytes, answer } => {
-                    let freed = trim(&mut self.connection, bytes).unwrap_or(0);
+                    let freed = trim(&mut self.connection, bytes, self.next_seq).unwrap_or(0);
                     let _ = answer.send(freed);
                 }
                 Job::Roll => {
@@ -303,10 +312,14 @@ impl Writer {
     }
 
     fn commit(&mut self, group: Group) {
-        let result = self
-            .roll()
-            .map_err(|error| error.to_string())
-            .and_then(|()| self.store(&group).map_err(|error| format!("{}: {error}", self.shared.files.path(self.day).display())));
+        let result = self.roll().and_then(|()| {
+            self.store(&group).map_err(|source| StoreError::Sqlite { path: self.shared.files.path(self.day), source })
+        });
+        self.shared.disk_full.store(result.as_ref().is_err_and(StoreError::is_disk_full), Ordering::Relaxed);
+        let result = result.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            format!("{error}{cause}")
+        });
         let failure = result.as_ref().err().cloned();
         let changed = std::mem::replace(&mut *self.shared.failure.lock(), failure.clone()) != failure;
         match &failure {
@@ -347,6 +360,7 @@ impl Writer {
     }
 
     fn written(&self, bytes: u64) {
+        let bytes = bytes + COMMIT_BYTES;
         if self.shared.unsynced_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes >= CHECKPOINT_BYTES {
             self.shared.unsynced_bytes.store(0, Ordering::Relaxed);
             let _ = self.shared.wake_checkpointer.try_send(());
@@ -371,7 +385,6 @@ impl Writer {
 
 fn open_day(files: &Files, day: Day, next_seq: u64, offsets: &[FileOffset]) -> Result<Connection, StoreError> {
     let path = files.path(day);
-    let is_new = !path.exists();
     let mut connection = open_writer(&path, MIGRATIONS)?;
     let prepare = |connection: &mut Connection| -> rusqlite::Result<()> {
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -384,9 +397,8 @@ fn open_day(files: &Files, day: Day, next_seq: u64, offsets: &[FileOffset]) -> R
         transaction.commit()
     };
     prepare(&mut connection).map_err(|source| StoreError::Sqlite { path, source })?;
-    if is_new {
-        sync_directory(files.folder())?;
-    }
+    // Always: that the file is there does not say that whoever made it got as far as this.
+    sync_directory(files.folder())?;
     files.add(day);
     Ok(connection)
 }
@@ -406,7 +418,8 @@ fn insert_offsets(transaction: &Transaction<'_>, offsets: &[FileOffset]) -> rusq
 }
 
 /// Deletes the oldest blocks that together hold at least `bytes`; their pages are used again. Returns the bytes freed.
-fn trim(connection: &mut Connection, bytes: u64) -> rusqlite::Result<u64> {
+/// The file remembers `next_seq`, which its blocks may no longer tell.
+fn trim(connection: &mut Connection, bytes: u64, next_seq: u64) -> rusqlite::Result<u64> {
     let mut freed = 0;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for info in DayFile::infos(&transaction)? {
@@ -416,6 +429,7 @@ fn trim(connection: &mut Connection, bytes: u64) -> rusqlite::Result<u64> {
         freed += info.bytes;
         transaction.execute("DELETE FROM blocks WHERE first_seq = ?1", [info.first_seq as i64])?;
     }
+    transaction.execute("UPDATE start SET next_seq = ?1", [next_seq as i64])?;
     transaction.commit()?;
     Ok(freed)
 }

@@ -171,11 +171,9 @@ impl Days {
 
 fn open_day(directory: &std::path::Path, day: Day) -> Result<Database, StoreError> {
     let path = store::day_path(directory, day);
-    let is_new = !path.exists();
     let database = Database::open(&path, MIGRATIONS)?;
-    if is_new {
-        crate::store::directory::sync_directory(directory)?;
-    }
+    // Always: that the file is there does not say that whoever made it got as far as this.
+    crate::store::directory::sync_directory(directory)?;
     Ok(database)
 }
 

@@ -1,5 +1,6 @@
 //! One SQLite file: a writer thread that owns the writing connection, and readers in short transactions.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,19 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// Returns whether the disk, or what we may use of it, is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Sqlite { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Io { source, .. } => matches!(source.kind(), StorageFull | QuotaExceeded),
+            _ => false,
+        }
+    }
+}
+
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// A SQLite file. Cheap to clone; the file closes, checkpointed, when the last clone goes.
@@ -97,7 +111,10 @@ impl Database {
             .name(format!("db-{name}"))
             .spawn(move || {
                 while let Some(job) = jobs.blocking_recv() {
-                    job(&mut connection);
+                    // Its transaction is rolled back while it unwinds; whoever waits for it is told that there is no answer.
+                    if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
+                        tracing::error!("a write to the database panicked; nothing of it is stored");
+                    }
                 }
             })
             .map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
@@ -325,6 +342,18 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(values, [2]);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_panics_does_not_end_the_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("a.db"), MIGRATIONS).unwrap();
+        let broken = database.write(|transaction| -> rusqlite::Result<()> {
+            transaction.execute("INSERT INTO t VALUES (1)", [])?;
+            panic!("a bug in a write");
+        });
+        assert!(broken.await.is_err());
+        assert_eq!(database.write(|transaction| transaction.execute("INSERT INTO t VALUES (1)", [])).await.unwrap(), 1);
     }
 
     #[test]
