@@ -15,3 +15,4 @@ mod search;
 mod status;
 mod stream;
 mod tail;
+mod tls;
