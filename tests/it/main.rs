@@ -2,6 +2,7 @@
 
 mod alerts;
 mod commands;
+mod concurrency;
 mod configuration;
 mod crash_delivery;
 mod crash_files;
