@@ -62,6 +62,73 @@ async fn nothing_is_lost_when_merging_or_flushing_is_interrupted() {
     }
 }
 
+/// The steps by which one notification comes about and is delivered.
+const POINTS_OF_ONE: [&str; 9] = [
+    "alerts.before_transition_commit",
+    "alerts.after_transition_commit",
+    "alerts.before_flush_commit",
+    "alerts.after_flush_commit",
+    "delivery.after_lease",
+    "delivery.before_send",
+    "delivery.after_send",
+    "delivery.before_receipt_commit",
+    "delivery.after_receipt_commit",
+];
+
+#[tokio::test]
+async fn the_end_of_an_alert_is_told_though_the_host_is_killed_at_every_step() {
+    for round in 0..rounds().div_ceil(2) {
+        let point = POINTS_OF_ONE[round % POINTS_OF_ONE.len()];
+        // Its first passing is for the beginning of the alert, which the other cases are about.
+        kill_while_resolving(&format!("{point}:2"), MAY_REPEAT.contains(&point)).await;
+    }
+}
+
+/// Lets an alert begin and end on a host that dies at `point`, and checks that each was told.
+async fn kill_while_resolving(point: &str, may_repeat: bool) {
+    let receiver = WebhookReceiver::start();
+    let mut installation = installation(&receiver);
+    installation.configure(json!({"alerting": {
+        "rules": [{"name": "deep", "metric": "queue.depth", "comparison": ">", "threshold": 0.5}],
+    }}));
+    let mut host = installation.spawn(&[("WATCHFIRE_CRASH_AT", point)]);
+    let mut deaths = 0;
+    host.wait_ready().await;
+    for (status, depth) in [("firing", 1.0), ("resolved", 0.0)] {
+        let mut told = false;
+        while !told {
+            if host.exited().is_some() {
+                deaths += 1;
+                assert_eq!(deaths, 1, "{point}: the host ended without being asked to: {:#?}", host.log());
+                host = installation.start().await;
+            }
+            told = eventually(&format!("{point}: `{status}` is told"), async || {
+                if host.exited().is_some() || !receiver.accepted(status).is_empty() {
+                    return Some(!receiver.accepted(status).is_empty());
+                }
+                let request = gauge_request("worker", "queue.depth", Clock::system().now(), depth);
+                post(host.client(), "/v1/metrics", PROTOBUF, request).await;
+                None
+            })
+            .await;
+        }
+    }
+    // Told, and then killed: what follows from that is seen after the next start.
+    if host.exited().is_some() {
+        deaths += 1;
+        host = installation.start().await;
+    }
+    settled(&mut host, point, &installation, &mut deaths).await;
+    assert_eq!(deaths, 1, "{point} was never passed twice");
+    for status in ["firing", "resolved"] {
+        let keys: Vec<_> =
+            receiver.deliveries().iter().filter(|one| one.json()["status"] == status).map(|one| one.key().to_owned()).collect();
+        assert!(keys.iter().all(|key| *key == keys[0]), "{point}: `{status}` was decided twice: {keys:?}");
+        let most = if may_repeat && status == "resolved" { 2 } else { 1 };
+        assert!((1..=most).contains(&keys.len()), "{point}: `{status}` arrived {} times", keys.len());
+    }
+}
+
 /// Kills the host at any moment, again and again, while several senders keep it busy and one alert after the other is raised.
 #[tokio::test]
 async fn notifications_and_records_survive_kills_at_any_moment_under_load() {
