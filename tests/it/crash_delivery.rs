@@ -8,7 +8,7 @@ use watchfire::clock::Clock;
 use watchfire_tests::payload::{PROTOBUF, gauge_request};
 use watchfire_tests::{Client, Installation, Process, WebhookReceiver, eventually};
 
-use crate::crash_ingest::rounds;
+use crate::crash_ingest::{self, ROUNDS_PER_INSTALLATION, Sender, rounds, run_until_gone};
 
 /// Every kill point that the scenario must pass.
 const POINTS: [&str; 13] = [
@@ -62,6 +62,128 @@ async fn nothing_is_lost_when_merging_or_flushing_is_interrupted() {
     }
 }
 
+/// The steps by which one notification comes about and is delivered.
+const POINTS_OF_ONE: [&str; 9] = [
+    "alerts.before_transition_commit",
+    "alerts.after_transition_commit",
+    "alerts.before_flush_commit",
+    "alerts.after_flush_commit",
+    "delivery.after_lease",
+    "delivery.before_send",
+    "delivery.after_send",
+    "delivery.before_receipt_commit",
+    "delivery.after_receipt_commit",
+];
+
+#[tokio::test]
+async fn the_end_of_an_alert_is_told_though_the_host_is_killed_at_every_step() {
+    for round in 0..rounds().div_ceil(2) {
+        let point = POINTS_OF_ONE[round % POINTS_OF_ONE.len()];
+        // Its first passing is for the beginning of the alert, which the other cases are about.
+        kill_while_resolving(&format!("{point}:2"), MAY_REPEAT.contains(&point)).await;
+    }
+}
+
+/// Lets an alert begin and end on a host that dies at `point`, and checks that each was told.
+async fn kill_while_resolving(point: &str, may_repeat: bool) {
+    let receiver = WebhookReceiver::start();
+    let mut installation = installation(&receiver);
+    installation.configure(json!({"alerting": {
+        "rules": [{"name": "deep", "metric": "queue.depth", "comparison": ">", "threshold": 0.5}],
+    }}));
+    let mut host = installation.spawn(&[("WATCHFIRE_CRASH_AT", point)]);
+    let mut deaths = 0;
+    host.wait_ready().await;
+    for (status, depth) in [("firing", 1.0), ("resolved", 0.0)] {
+        let mut told = false;
+        while !told {
+            if host.exited().is_some() {
+                deaths += 1;
+                assert_eq!(deaths, 1, "{point}: the host ended without being asked to: {:#?}", host.log());
+                host = installation.start().await;
+            }
+            told = eventually(&format!("{point}: `{status}` is told"), async || {
+                if host.exited().is_some() || !receiver.accepted(status).is_empty() {
+                    return Some(!receiver.accepted(status).is_empty());
+                }
+                let request = gauge_request("worker", "queue.depth", Clock::system().now(), depth);
+                post(host.client(), "/v1/metrics", PROTOBUF, request).await;
+                None
+            })
+            .await;
+        }
+    }
+    // Told, and then killed: what follows from that is seen after the next start.
+    if host.exited().is_some() {
+        deaths += 1;
+        host = installation.start().await;
+    }
+    settled(&mut host, point, &installation, &mut deaths).await;
+    if deaths == 0 {
+        // What was committed is seen before the host has come to the point behind it.
+        host.wait_exit().await;
+        host = installation.start().await;
+        settled(&mut host, point, &installation, &mut 1).await;
+    }
+    for status in ["firing", "resolved"] {
+        let keys: Vec<_> =
+            receiver.deliveries().iter().filter(|one| one.json()["status"] == status).map(|one| one.key().to_owned()).collect();
+        assert!(keys.iter().all(|key| *key == keys[0]), "{point}: `{status}` was decided twice: {keys:?}");
+        let most = if may_repeat && status == "resolved" { 2 } else { 1 };
+        assert!((1..=most).contains(&keys.len()), "{point}: `{status}` arrived {} times", keys.len());
+    }
+}
+
+/// Kills the host at any moment, again and again, while several senders keep it busy and one alert after the other is raised.
+#[tokio::test]
+async fn notifications_and_records_survive_kills_at_any_moment_under_load() {
+    let mut left = rounds();
+    while left > 0 {
+        let now = left.min(ROUNDS_PER_INSTALLATION);
+        kill_at_any_moment(now).await;
+        left -= now;
+    }
+}
+
+async fn kill_at_any_moment(rounds: usize) {
+    let receiver = WebhookReceiver::start();
+    let installation = installation(&receiver);
+    let (mut senders, mut raised) = (Sender::several(), 0);
+    for round in 0..rounds {
+        let mut host = installation.start().await;
+        let client = host.client().clone();
+        let looks = fastrand::usize(0..60);
+        run_until_gone(&mut senders, &client, async || {
+            let line = json!({"service": format!("service{round}"), "level": "ERROR", "message": "boom"}).to_string();
+            client.post("/api/v1/logs", "application/x-ndjson", line).await.ok();
+            raised += 1;
+            // An evaluation comes each second: so many answers later it may be over, under way or still to come.
+            for _ in 0..looks {
+                client.get("/api/v1/outbox").await.ok();
+            }
+            host.kill9();
+        })
+        .await;
+    }
+    let mut host = installation.start().await;
+    eventually("every alert is told", async || {
+        (0..raised).all(|number| arrived(&receiver, &format!("service{number}"))).then_some(())
+    })
+    .await;
+    settled(&mut host, "any moment", &installation, &mut 0).await;
+    // Between answer and receipt, each kill may have made one of them come again; none comes a third time.
+    let keys: Vec<_> = receiver.deliveries().iter().map(|delivery| delivery.key().to_owned()).collect();
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for key in &keys {
+        *times.entry(key).or_default() += 1;
+    }
+    let again = keys.len() - times.len();
+    assert!(again <= rounds, "{again} of {} came again after {rounds} kills", keys.len());
+    check_decided_once(&receiver, "any moment");
+    let stored = host.client().get("/api/v1/export/logs").await.ok().json_lines();
+    crash_ingest::check(&senders, &stored, rounds);
+}
+
 /// Raises alerts on a host that dies at `point`, restarts it, and checks what arrived. Returns whether it died there.
 async fn kill_at(point: &str, may_repeat: bool) -> bool {
     let receiver = WebhookReceiver::start();
@@ -83,6 +205,13 @@ async fn kill_at(point: &str, may_repeat: bool) -> bool {
         host = installation.start().await;
     }
     settled(&mut host, point, &installation, &mut deaths).await;
+    if deaths == 0 && point.starts_with("delivery.after_receipt_commit") {
+        // What was committed is seen before the host has come to the point behind it.
+        host.wait_exit().await;
+        deaths += 1;
+        host = installation.start().await;
+        settled(&mut host, point, &installation, &mut deaths).await;
+    }
     check(&receiver, point, may_repeat && deaths > 0);
     deaths > 0
 }
@@ -148,18 +277,28 @@ fn firing_services(body: &Value) -> Vec<String> {
     services
 }
 
-fn check(receiver: &WebhookReceiver, point: &str, may_repeat: bool) {
-    // Who was named as firing, and the keys of the notifications that named exactly them.
-    let mut told: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
+/// Returns the lists of services that were told as firing, and the keys under which each was told.
+fn told(receiver: &WebhookReceiver) -> BTreeMap<Vec<String>, Vec<String>> {
+    let mut told: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for delivery in receiver.deliveries().iter().filter(|delivery| delivery.accepted()) {
         told.entry(firing_services(&delivery.json())).or_default().push(delivery.key().to_owned());
     }
+    told
+}
+
+fn check_decided_once(receiver: &WebhookReceiver, point: &str) {
+    let told = told(receiver);
+    let is_one = |keys: &Vec<String>| keys.iter().all(|key| *key == keys[0]);
+    assert!(told.values().all(is_one), "{point}: the same was decided twice: {told:#?}");
+}
+
+fn check(receiver: &WebhookReceiver, point: &str, may_repeat: bool) {
+    let told = told(receiver);
     for number in 0..ALERTS {
         let service = format!("service{number}");
         assert!(told.keys().any(|services| services.contains(&service)), "{point}: {service} never arrived: {told:#?}");
     }
-    let is_one = |keys: &Vec<String>| keys.iter().all(|key| *key == keys[0]);
-    assert!(told.values().all(is_one), "{point}: the same was decided twice: {told:#?}");
+    check_decided_once(receiver, point);
     let repeats: usize = told.values().map(|keys| keys.len() - 1).sum();
     assert!(repeats <= usize::from(may_repeat), "{point}: {repeats} arrived again: {told:#?}");
 }

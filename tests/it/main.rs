@@ -2,9 +2,12 @@
 
 mod alerts;
 mod commands;
+mod concurrency;
 mod configuration;
 mod crash_delivery;
+mod crash_files;
 mod crash_ingest;
+mod crash_metrics;
 mod daemon;
 mod documentation;
 mod guard;
@@ -15,3 +18,4 @@ mod search;
 mod status;
 mod stream;
 mod tail;
+mod tls;

@@ -1,20 +1,20 @@
 """A real SMTP server for tests: prints its port, then each mail it accepts, one JSON object a line, until its input closes.
 
 With `--tls FOLDER` it speaks STARTTLS with a certificate of its own authority (written to FOLDER/ca.pem) and takes mail only
-after a login; without, it takes plain mail.
+after a login; with `--implicit` beside, it speaks TLS from the first byte. Without, it takes plain mail and offers no STARTTLS.
 """
 
 import argparse
+import asyncio
 import email
 import email.policy
 import json
+import logging
 import pathlib
-import socket
-import ssl
 import sys
+import warnings
 
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult
+from aiosmtpd.smtp import SMTP, AuthResult
 
 
 class Printer:
@@ -32,7 +32,7 @@ class Printer:
                 "headers": {name: str(value) for name, value in message.items()},
                 "text": parts.get("text/plain", ""),
                 "html": parts.get("text/html", ""),
-                "tls": session.ssl is not None,
+                "tls": server.transport.get_extra_info("ssl_object") is not None,
                 "authenticated": bool(session.authenticated),
             }
         )
@@ -43,47 +43,40 @@ def say(what):
     print(json.dumps(what), flush=True)
 
 
-def certificate(folder):
-    """Makes an authority and a server certificate for `localhost`; returns the server's TLS context."""
-    import trustme
-
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-    return context
-
-
-def main():
+async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls", type=pathlib.Path, help="folder for the authority's certificate")
+    parser.add_argument("--implicit", action="store_true", help="TLS from the first byte")
     parser.add_argument("--username", default="monitor")
     parser.add_argument("--password", default="correct horse")
     options = parser.parse_args()
 
     def authenticate(server, session, envelope, mechanism, data):
         expected = (options.username.encode(), options.password.encode())
-        return AuthResult(success=(data.login, data.password) == expected)
+        # Not `handled`: the answer is left to the server.
+        return AuthResult(success=(data.login, data.password) == expected, handled=False)
 
-    tls = {}
+    # What clients do wrong here they do on purpose.
+    logging.disable()
+    warnings.simplefilter("ignore")
+    behaviour, listening_context = {}, None
     if options.tls:
-        tls = {
-            "tls_context": certificate(options.tls),
-            "require_starttls": True,
-            "auth_required": True,
-            "authenticator": authenticate,
-        }
-    # aiosmtpd's controller calls back to the port it was given, so it must know a free one before it starts.
+        import authority
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    controller = Controller(Printer(), hostname="127.0.0.1", port=port, **tls)
-    controller.start()
-    say({"port": port})
-    sys.stdin.read()
-    controller.stop()
+        context = authority.server_context(options.tls)
+        behaviour = {"auth_required": True, "authenticator": authenticate}
+        if options.implicit:
+            listening_context = context
+            # It knows only of TLS that it began itself.
+            behaviour["auth_require_tls"] = False
+        else:
+            behaviour |= {"tls_context": context, "require_starttls": True}
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(Printer(), **behaviour), "127.0.0.1", 0, ssl=listening_context)
+    say({"port": server.sockets[0].getsockname()[1]})
+    await loop.run_in_executor(None, sys.stdin.read)
+    server.close()
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

@@ -2,7 +2,8 @@
 //!
 //! - [`TestHost`]: everything in this process, on port 0, with its own folder and a clock that only the test moves.
 //! - [`Installation`] and [`Process`]: the real binary, for commands, signals and `kill -9`.
-//! - [`WebhookReceiver`], [`SmtpServer`]: what notifications go to. [`otel`]: unmodified OpenTelemetry SDKs.
+//! - [`WebhookReceiver`], [`HttpsReceiver`], [`SmtpServer`]: what notifications go to; [`Wire`] listens in between.
+//! - [`otel`]: unmodified OpenTelemetry SDKs.
 //! - [`Client`] asks the host; [`eventually`] asks again until the answer is there.
 //!
 //! Cases are in `it/`. They never sleep: they wait for something, with a bound.
@@ -12,18 +13,22 @@ mod binary;
 mod client;
 mod fixtures;
 mod host;
+mod https;
 mod installation;
 mod lines;
 pub mod otel;
 pub mod payload;
 mod process;
+mod python_server;
 mod smtp;
 mod test_host;
 mod wait;
 mod webhook;
+mod wire;
 
 pub use client::{Answer, Client, EventStream, StreamedRecord};
 pub use fixtures::{error_burst_rule, merge, minimal_configuration, webhook_receiver};
+pub use https::HttpsReceiver;
 pub use installation::{Finished, Installation};
 pub use lines::Lines;
 pub use process::Process;
@@ -31,3 +36,4 @@ pub use smtp::{Mail, SmtpServer};
 pub use test_host::TestHost;
 pub use wait::eventually;
 pub use webhook::{Delivery, Reply, WebhookReceiver};
+pub use wire::Wire;

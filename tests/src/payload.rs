@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
-    Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric, number_data_point,
+    AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
@@ -51,12 +51,26 @@ pub fn logs_request(service: &str, records: Vec<LogRecord>) -> Vec<u8> {
 
 /// Returns an encoded request with one value of a gauge.
 pub fn gauge_request(service: &str, name: &str, at: Timestamp, value: f64) -> Vec<u8> {
-    let point = NumberDataPoint {
-        time_unix_nano: at.as_nanos(),
-        value: Some(number_data_point::Value::AsDouble(value)),
-        ..NumberDataPoint::default()
+    metric_request(service, name, metric::Data::Gauge(Gauge { data_points: vec![number_point(at, value)] }))
+}
+
+/// Returns an encoded request that counts further events, one at each of these moments.
+pub fn delta_request(service: &str, name: &str, ats: impl IntoIterator<Item = Timestamp>) -> Vec<u8> {
+    let sum = Sum {
+        data_points: ats.into_iter().map(|at| number_point(at, 1.0)).collect(),
+        aggregation_temporality: AggregationTemporality::Delta.into(),
+        is_monotonic: true,
     };
-    let data = Some(metric::Data::Gauge(Gauge { data_points: vec![point] }));
+    metric_request(service, name, metric::Data::Sum(sum))
+}
+
+fn number_point(at: Timestamp, value: f64) -> NumberDataPoint {
+    let value = Some(number_data_point::Value::AsDouble(value));
+    NumberDataPoint { time_unix_nano: at.as_nanos(), value, ..NumberDataPoint::default() }
+}
+
+fn metric_request(service: &str, name: &str, data: metric::Data) -> Vec<u8> {
+    let data = Some(data);
     let metrics = vec![Metric { name: name.into(), data, ..Metric::default() }];
     let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
     let resource = Some(resource(service));

@@ -1,15 +1,13 @@
 //! A real SMTP server, in Python.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
-use tempfile::TempDir;
 use watchfire::config::Secret;
 use watchfire::delivery::types::{Channel, Email, Receiver, SmtpTls};
-use watchfire_tasks::python;
 
-use crate::{Lines, eventually};
+use crate::eventually;
+use crate::python_server::PythonServer;
 
 /// Login of the server that wants one.
 const USERNAME: &str = "monitor";
@@ -17,11 +15,8 @@ const PASSWORD: &str = "correct horse";
 
 /// `aiosmtpd` in a process of its own. Dropping it ends it.
 pub struct SmtpServer {
-    child: Child,
-    lines: Lines,
-    folder: TempDir,
-    port: u16,
-    tls: bool,
+    server: PythonServer,
+    tls: SmtpTls,
 }
 
 /// A mail that the server took.
@@ -38,61 +33,58 @@ impl Mail {
 impl SmtpServer {
     /// Starts a server that takes mail only after STARTTLS and a login.
     pub fn start_with_tls() -> Self {
-        Self::start(true)
+        Self::start(SmtpTls::Starttls)
     }
 
-    /// Starts a server that takes mail as it comes.
+    /// Starts a server that speaks TLS from the first byte and takes mail only after a login.
+    pub fn start_with_implicit_tls() -> Self {
+        Self::start(SmtpTls::Tls)
+    }
+
+    /// Starts a server that takes mail as it comes and knows no STARTTLS.
     pub fn start_plain() -> Self {
-        Self::start(false)
+        Self::start(SmtpTls::None)
     }
 
-    fn start(tls: bool) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let python = python::ensure().unwrap_or_else(|failed| panic!("{failed}"));
-        let mut command = Command::new(python);
-        command.arg(python::programs().join("smtp_server.py")).args(["--username", USERNAME, "--password", PASSWORD]);
-        if tls {
-            command.arg("--tls").arg(folder.path());
-        }
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python runs");
-        let lines = Lines::read(child.stdout.take().expect("it is piped"));
-        let port = lines.wait_for("the port of the SMTP server", |line| {
-            let value: Value = serde_json::from_str(line).ok()?;
-            value["port"].as_u64()?.try_into().ok()
-        });
-        Self { child, lines, folder, port, tls }
+    fn start(tls: SmtpTls) -> Self {
+        let mut arguments = vec!["--username", USERNAME, "--password", PASSWORD];
+        arguments.extend((tls == SmtpTls::Tls).then_some("--implicit"));
+        Self { server: PythonServer::start("smtp_server.py", tls != SmtpTls::None, &arguments), tls }
     }
 
     /// Returns the certificate authority to trust.
     pub fn ca_file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
+        self.server.ca_file()
     }
 
     /// Returns its port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.server.port()
     }
 
-    /// Returns receiver `name`, which mails through this server.
-    pub fn receiver(&self, name: &str) -> Receiver {
-        let login = self.tls.then(|| (USERNAME.to_owned(), Secret::new(PASSWORD)));
+    /// Returns how mail is sent through this server, with the right login if it wants one.
+    pub fn email(&self) -> Email {
+        let login = (self.tls != SmtpTls::None).then(|| (USERNAME.to_owned(), Secret::new(PASSWORD)));
         let (username, password) = login.unzip();
-        let email = Email {
+        Email {
             smtp_host: "localhost".into(),
-            smtp_port: self.port,
-            tls: if self.tls { SmtpTls::Starttls } else { SmtpTls::None },
+            smtp_port: self.port(),
+            tls: self.tls,
             username,
             password,
             from_email: "watchfire@example.com".into(),
             to_emails: vec!["ops@example.com".into()],
-        };
-        Receiver { name: name.to_owned(), channel: Channel::Email(email), send_resolved: true }
+        }
+    }
+
+    /// Returns receiver `name`, which mails through this server.
+    pub fn receiver(&self, name: &str) -> Receiver {
+        Receiver { name: name.to_owned(), channel: Channel::Email(self.email()), send_resolved: true }
     }
 
     /// Returns all mails so far.
     pub fn mails(&self) -> Vec<Mail> {
-        let values = self.lines.all().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-        values.filter(|value| value.get("subject").is_some()).map(Mail).collect()
+        self.server.arrived().into_iter().map(Mail).collect()
     }
 
     /// Waits until there are `count` mails.
@@ -102,14 +94,6 @@ impl SmtpServer {
             (mails.len() >= count).then_some(mails)
         })
         .await
-    }
-}
-
-impl Drop for SmtpServer {
-    fn drop(&mut self) {
-        // Fails only if it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -134,7 +134,7 @@ impl Follower {
             // The positions are kept for `commit`; the lines are read again if they are not taken.
             match self.sink.ingest(batch, pending.offsets.clone()).await {
                 Ok(accepted) => {
-                    crash_point("file_lines_stored");
+                    crash_point("files.after_commit");
                     tail.commit(&pending);
                     self.count(lines.saturating_sub(accepted.rejected), accepted.rejected, pending.bytes);
                 }
