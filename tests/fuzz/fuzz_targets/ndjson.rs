@@ -22,4 +22,3 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
 });
-
