@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use watchfire_types::{Day, LogBatch};
@@ -17,6 +17,9 @@ use crate::store::StoreError;
 use crate::store::database::open_writer;
 use crate::telemetry::Counter;
 
+/// Rounds of merging begin at least this far apart: under load a round then finds some hundred small blocks, and makes a full
+/// block of them at once instead of merging every record two or three times.
+const PACE: Duration = Duration::from_millis(500);
 /// Small blocks that are fewer than a merge needs wait at most this long.
 const PATIENCE: Duration = Duration::from_secs(61);
 
@@ -35,12 +38,17 @@ impl Compactor {
     /// Merges whenever the writer rings, and a minute after that. Ends when the log closes.
     pub(super) fn run(mut self, wake: &Receiver<()>) {
         let mut waiting = true;
+        let mut began = Instant::now();
         loop {
             let patience = if waiting { PATIENCE } else { Duration::from_secs(86_400) };
             let rung = wake.recv_timeout(patience);
             if rung == Err(RecvTimeoutError::Disconnected) || self.shared.is_closing() {
                 return;
             }
+            if self.pace(began, wake) {
+                return;
+            }
+            began = Instant::now();
             waiting = self.shared.small_blocks.swap(0, Ordering::Relaxed) > 0;
             for file in self.shared.files.all() {
                 let is_current = self.shared.files.newest().is_some_and(|newest| newest.day == file.day);
@@ -64,6 +72,16 @@ impl Compactor {
                 }
             }
         }
+    }
+
+    /// Waits until the next round may begin; returns whether the log closes.
+    fn pace(&self, began: Instant, wake: &Receiver<()>) -> bool {
+        while let Some(left) = PACE.checked_sub(began.elapsed()) {
+            if wake.recv_timeout(left) == Err(RecvTimeoutError::Disconnected) || self.shared.is_closing() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Does one merge in `file`; returns whether there was one to do.

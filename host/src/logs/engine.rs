@@ -18,9 +18,9 @@ const MAX_MERGE_BYTES: u64 = 4 << 20;
 /// A block of this many stored bytes is left as it is.
 const FULL_BLOCK_BYTES: u64 = 2 << 20;
 /// Most rows of a block: bounds the memory of whoever decodes it.
-const MAX_BLOCK_ROWS: u64 = 131_072;
+const MAX_BLOCK_ROWS: u64 = 65_536;
 /// Most bytes of bodies and attributes in a block before compression.
-const MAX_BLOCK_RAW_BYTES: u64 = 32 << 20;
+const MAX_BLOCK_RAW_BYTES: u64 = 16 << 20;
 
 /// Why a record was refused.
 pub const TOO_OLD: &str = "older than the retention of logs";

@@ -29,6 +29,8 @@ use crate::telemetry::{Counter, Gauge};
 const MAX_GROUP_BYTES: usize = 8 << 20;
 /// Most rows of a block that is written by a commit.
 const MAX_ROWS: usize = 65_536;
+/// Blocks of fewer rows have no token filter.
+const MIN_INDEXED_ROWS: usize = 4_096;
 /// zstd level of small blocks, which are soon merged: speed matters, size hardly.
 const SMALL_LEVEL: i32 = 1;
 /// zstd level of merged blocks.
@@ -113,8 +115,12 @@ impl EncodedBlock {
             severities: batch.severity.iter().fold(0, |bits, severity| bits | 1 << (severity & 31)),
             services: serde_json::to_string(&services).unwrap_or_default(),
             raw_bytes: (batch.body.data.bytes.len() + batch.attribute_value.data.bytes.len()) as u64,
-            // Words of a small block are not worth indexing: it is merged within a minute.
-            filter: if level == 0 { Vec::new() } else { TokenFilter::build(batch).as_bytes().to_vec() },
+            // Words of a small block are not worth indexing: it is merged again soon, and read quickly.
+            filter: if level == 0 || batch.len() < MIN_INDEXED_ROWS {
+                Vec::new()
+            } else {
+                TokenFilter::build(batch).as_bytes().to_vec()
+            },
             data: block::encode(batch, created_with),
         }
     }
