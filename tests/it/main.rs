@@ -14,6 +14,7 @@ mod guard;
 mod ingest;
 mod metrics;
 mod otlp;
+mod reload;
 mod search;
 mod status;
 mod stream;

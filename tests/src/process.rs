@@ -73,10 +73,19 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Asks it to read its configuration again (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Asks it to end.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a child's pid is not zero");
-        kill_process(pid, Signal::TERM).expect("our own child can be signalled");
+        kill_process(pid, signal).expect("our own child can be signalled");
     }
 }
 
