@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::delivery::{self, Delivery};
 use crate::errors;
 use crate::http::guard::Guard;
-use crate::http::{page, server, status as status_api};
+use crate::http::{Connections, page, server, status as status_api};
 use crate::inputs::files::FileStatuses;
 use crate::inputs::{self, InputState, system};
 use crate::logs::{self, Logs};
@@ -137,11 +137,13 @@ impl Host {
         let guard = Guard::new(config.server.token.clone());
 
         let mut tasks = JoinSet::new();
+        let connections = Connections::new(&own);
         if let Some(listener) = otlp_listener {
             let routes = server::assemble(inputs::otlp_routes(input_state), &documentation(), guard.clone());
-            spawn_server(&mut tasks, listener, routes, &shutdown);
+            spawn_server(&mut tasks, &connections, listener, routes, &shutdown);
         }
-        spawn_server(&mut tasks, listener, server::assemble(router, &documentation(), guard), &shutdown);
+        let routes = server::assemble(router, &documentation(), guard);
+        spawn_server(&mut tasks, &connections, listener, routes, &shutdown);
         let follow = inputs::files::follow(
             config.inputs.files.clone(),
             Arc::new(logs.clone()),
@@ -299,13 +301,15 @@ async fn watched(part: &'static str, ended: Ended, work: impl Future<Output = Re
     ended.lock().push(part);
 }
 
-fn spawn_server(tasks: &mut JoinSet<()>, listener: TcpListener, router: Router, shutdown: &CancellationToken) {
-    let shutdown = shutdown.clone();
-    tasks.spawn(async move {
-        if let Err(error) = server::serve(listener, router, shutdown).await {
-            tracing::error!(%error, "the server ended");
-        }
-    });
+fn spawn_server(
+    tasks: &mut JoinSet<()>,
+    connections: &Connections,
+    listener: TcpListener,
+    router: Router,
+    shutdown: &CancellationToken,
+) {
+    let (connections, shutdown) = (connections.clone(), shutdown.clone());
+    tasks.spawn(async move { connections.serve(listener, router, shutdown).await });
 }
 
 /// Returns a listener at `address`: the kept one if it is there, else a new one, which is then kept.

@@ -17,7 +17,7 @@ pub struct ErrorBody {
 /// A code for programs and a message for people.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ErrorDetail {
-    /// Stable: `bad_request`, `unauthorized`, `forbidden`, `not_found`, `method_not_allowed`, `conflict`, `too_large`, `busy`, `internal`.
+    /// Stable: `bad_request`, `unauthorized`, `forbidden`, `not_found`, `method_not_allowed`, `timeout`, `conflict`, `too_large`, `busy`, `internal`.
     pub code: String,
     /// What is wrong, where, and what to do.
     pub message: String,
@@ -60,6 +60,11 @@ impl ApiError {
     /// 405: the path is right, the method is not.
     pub fn method_not_allowed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    /// 408: the request did not come in time.
+    pub fn timeout(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
     }
 
     /// 409: it clashes with what is there.

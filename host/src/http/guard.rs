@@ -28,8 +28,8 @@ impl Guard {
 
     /// Decides on a request from `peer` with `headers`.
     ///
-    /// A page of another site can make a browser on this machine call us; it cannot make it leave out `Origin` or, after
-    /// pointing its own name at 127.0.0.1, send a `Host` of ours.
+    /// A page of another site, or of another port of this machine, can make a browser here call us; it cannot make it leave out
+    /// `Origin` when it sends something or, after pointing its own name at 127.0.0.1, send a `Host` of ours.
     ///
     /// # Errors
     /// 401 without the right token, 403 for a foreign `Host` or `Origin`.
@@ -44,17 +44,17 @@ impl Guard {
                 "from another machine a token is needed: send `Authorization: Bearer TOKEN` with the host's server.token",
             ));
         }
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?"));
         if let Some(host) = host.filter(|host| !is_loopback_name(host)) {
             return Err(ApiError::forbidden(format!(
                 "the request is for `{host}`, which is not this machine: use localhost, or a token"
             )));
         }
-        match headers.get(header::ORIGIN).map(HeaderValue::to_str) {
-            Some(Ok(origin)) if is_loopback_origin(origin) => Ok(()),
-            Some(_) => Err(ApiError::forbidden("a page of another site may not call this host without a token")),
-            None => Ok(()),
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        if origin.to_str().is_ok_and(|origin| host.is_some_and(|host| is_page_of(origin, host))) {
+            return Ok(());
         }
+        Err(ApiError::forbidden("a page of another site or port may not call this host without a token"))
     }
 
     /// Whether the right token was sent, or a wrong one; `None` if there was none, or none is asked for.
@@ -108,8 +108,10 @@ fn is_loopback_name(host: &str) -> bool {
     crate::delivery::types::is_loopback_host(name)
 }
 
-fn is_loopback_origin(origin: &str) -> bool {
-    origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")).is_some_and(is_loopback_name)
+/// Returns whether `origin` is that of a page which came from `host`, name and port: a browser leaves out the same ports in both.
+fn is_page_of(origin: &str, host: &str) -> bool {
+    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]
@@ -130,8 +132,22 @@ mod tests {
         for host in ["evil.example:3473", "127.0.0.1.evil.example", "localhost.evil.example", "1.2.3.4"] {
             assert_eq!(check(None, "127.0.0.1", &[(header::HOST, host)]), 403, "{host}");
         }
-        let origin = |origin: &str| check(None, "::1", &[(header::HOST, "localhost"), (header::ORIGIN, origin)]);
-        assert_eq!([origin("http://localhost:3473"), origin("https://evil.example"), origin("null")], [200, 403, 403]);
+    }
+
+    #[test]
+    fn a_page_may_call_only_the_host_that_it_came_from() {
+        let origin = |host: &str, origin: &str| check(None, "::1", &[(header::HOST, host), (header::ORIGIN, origin)]);
+        for host in ["localhost:3473", "127.0.0.1:3473", "[::1]:3473", "localhost"] {
+            assert_eq!(origin(host, &format!("http://{host}")), 200, "{host}");
+        }
+        assert_eq!(origin("LocalHost:3473", "http://localhost:3473"), 200);
+        for foreign in ["http://localhost:3000", "http://localhost", "http://127.0.0.1:3473", "https://evil.example", "null", "x"] {
+            assert_eq!(origin("localhost:3473", foreign), 403, "{foreign}");
+        }
+        assert_eq!(check(None, "::1", &[(header::ORIGIN, "http://localhost:3473")]), 403, "no Host to compare with");
+        let token =
+            [(header::HOST, "localhost:3473"), (header::ORIGIN, "http://localhost:3000"), (header::AUTHORIZATION, "Bearer t")];
+        assert_eq!(check(Some("t"), "::1", &token), 200, "a token stands in for the origin");
     }
 
     #[test]

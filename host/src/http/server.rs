@@ -1,20 +1,12 @@
-//! Serving: a router behind the guard, on a socket that the caller has bound.
-
-use std::net::SocketAddr;
-use std::time::Duration;
+//! What is served: all routes behind the guard, and their documentation.
 
 use axum::routing::get;
 use axum::{Json, Router, middleware};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 
 use super::ApiError;
 use super::guard::{Guard, guard};
-
-/// Open requests have this long to end when the host stops.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// Title and version of the API's documentation; the engines' own parts are merged into it.
 #[derive(utoipa::OpenApi)]
@@ -56,17 +48,4 @@ pub fn assemble(routes: Router, documentation: &utoipa::openapi::OpenApi, access
         })
         .layer(middleware::from_fn_with_state(access, guard))
         .layer(CatchPanicLayer::new())
-}
-
-/// Serves `router` on `listener` until `shutdown`, then lets open requests end, for ten seconds at most.
-///
-/// # Errors
-/// Those of the socket.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> std::io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    tokio::select! {
-        result = server.into_future() => result,
-        () = async { shutdown.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
-    }
 }

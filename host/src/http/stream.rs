@@ -1,13 +1,21 @@
 //! Answers that are made while they are sent.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
+use super::ApiError;
 use crate::store::StoreError;
+
+/// Streams of one process at once. Each holds a thread at its reader's pace, of the 512 that every read of a database shares.
+static PLACES: Semaphore = Semaphore::const_new(32);
+/// What a reader is told who comes when all places are taken.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Chunks that may wait for a slow reader; the producer then waits too.
 const CHUNKS: usize = 8;
@@ -36,11 +44,23 @@ impl Lines {
     }
 }
 
-/// Answers newline-delimited JSON, made by `produce` on a blocking thread at the reader's pace.
-/// If it fails the connection is broken off, so that a reader never takes half an answer for a whole one.
+/// Answers newline-delimited JSON, made by `produce` on a blocking thread at the reader's pace; 503 while 32 others are being made.
+/// If it fails the connection is broken off, so that a reader never takes half an answer for a whole one. A reader that stalls
+/// loses its connection (see [`super::Connections`]), which ends `produce` too.
 pub fn ndjson(produce: impl FnOnce(&mut Lines) -> Result<(), StoreError> + Send + 'static) -> Response {
+    ndjson_within(&PLACES, produce)
+}
+
+fn ndjson_within(
+    places: &'static Semaphore,
+    produce: impl FnOnce(&mut Lines) -> Result<(), StoreError> + Send + 'static,
+) -> Response {
+    let Ok(place) = places.try_acquire() else {
+        return ApiError::busy("too many exports and streamed searches run at the same time", RETRY_AFTER).into_response();
+    };
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let work = tokio::task::spawn_blocking(move || {
+        let _place = place;
         let mut lines = Lines { chunk: Vec::new(), sender };
         let result = produce(&mut lines);
         lines.flush();
@@ -59,4 +79,33 @@ pub fn ndjson(produce: impl FnOnce(&mut Lines) -> Result<(), StoreError> + Send 
         Some((Err(std::io::Error::other(error)), (receiver, None)))
     });
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_too_many_is_told_to_come_again() {
+        let places: &'static Semaphore = Box::leak(Box::new(Semaphore::new(1)));
+        // More than the channel holds, so that it waits for its reader.
+        let lines = |lines: &mut Lines| {
+            let _ = (0..20).all(|_| lines.push(&"x".repeat(CHUNK_BYTES)));
+            Ok(())
+        };
+        let first = ndjson_within(places, lines);
+        let busy = ndjson_within(places, lines);
+        assert_eq!((busy.status(), &busy.headers()[header::RETRY_AFTER]), (StatusCode::SERVICE_UNAVAILABLE, &"5".parse().unwrap()));
+        let body = to_bytes(first.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(body.len(), 20 * (CHUNK_BYTES + 3));
+
+        // Who goes away gives the place back too.
+        drop(ndjson_within(places, lines));
+        let place = places.acquire().await.unwrap();
+        drop(place);
+        assert_eq!(ndjson_within(places, lines).status(), StatusCode::OK);
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use futures::StreamExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::InputState;
 use crate::http::ApiError;
@@ -20,20 +22,35 @@ const INLINE_COMPRESSED_BYTES: usize = 1 << 10;
 /// Largest zstd window, as a power of two: 8 MiB, what RFC 8878 (3.1.1.1.2) recommends to support.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// What all requests together may use.
+/// A sender of whose body nothing comes for this long has gone.
+const STALL: Duration = Duration::from_secs(60);
+
+/// A whole body must come within this: who trickles it in holds memory that others need.
+const WHOLE: Duration = Duration::from_secs(300);
+
+/// What all requests together may use, and how long each may take.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     /// KiB of raw bodies in memory.
     kibibytes: Arc<Semaphore>,
     /// Large bodies being decompressed and decoded at the same time.
     decoders: Arc<Semaphore>,
+    /// The wait for the next piece of a body.
+    stall: Duration,
+    /// The wait for all of it.
+    whole: Duration,
 }
 
 impl Limits {
     pub(super) fn new(max_request_bytes: usize) -> Self {
         let kibibytes = (max_request_bytes.max(64 << 20) / 1024).saturating_mul(4).min(Semaphore::MAX_PERMITS);
         let decoders = std::thread::available_parallelism().map_or(2, usize::from) + 1;
-        Self { kibibytes: Arc::new(Semaphore::new(kibibytes)), decoders: Arc::new(Semaphore::new(decoders)) }
+        Self {
+            kibibytes: Arc::new(Semaphore::new(kibibytes)),
+            decoders: Arc::new(Semaphore::new(decoders)),
+            stall: STALL,
+            whole: WHOLE,
+        }
     }
 }
 
@@ -121,7 +138,8 @@ fn read_at_most(reader: impl Read, compressed: usize, limit: usize) -> Result<Ve
 /// Reads and decompresses the body and returns what `decode` makes of it.
 ///
 /// # Errors
-/// 413 when it is too large, 415 for an unknown compression, 400 when it is damaged or cut off, 503 when too many are being read.
+/// 413 when it is too large, 415 for an unknown compression, 400 when it is damaged or cut off, 408 when it does not come in time,
+/// 503 when too many are being read.
 pub(super) async fn read<T: Send + 'static>(
     state: &InputState,
     input: &'static str,
@@ -157,11 +175,7 @@ pub(super) async fn read<T: Send + 'static>(
 }
 
 /// Returns the raw body, and what holds its place among all bodies in memory.
-async fn collect(
-    state: &InputState,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<(Vec<u8>, Option<tokio::sync::OwnedSemaphorePermit>), ApiError> {
+async fn collect(state: &InputState, headers: &HeaderMap, body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError> {
     let limit = state.max_request_bytes;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
@@ -169,10 +183,15 @@ async fn collect(
     }
     // What a sender announces is not yet there: room is made as the bytes come.
     let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(1 << 20));
-    let mut held: Option<tokio::sync::OwnedSemaphorePermit> = None;
+    let mut held: Option<OwnedSemaphorePermit> = None;
     let mut room = 0;
     let mut stream = body.into_data_stream();
-    while let Some(chunk) = stream.next().await {
+    let end = Instant::now() + state.limits.whole;
+    loop {
+        let Ok(next) = timeout_at(end.min(Instant::now() + state.limits.stall), stream.next()).await else {
+            return Err(ApiError::timeout(format!("the body did not come in time; {} bytes of it did", bytes.len())));
+        };
+        let Some(chunk) = next else { break };
         let chunk = chunk.map_err(|error| ApiError::bad_request(format!("the body could not be read to its end: {error}")))?;
         if bytes.len() + chunk.len() > limit {
             return Err(BodyError::TooLarge { limit }.into());
@@ -180,9 +199,9 @@ async fn collect(
         while bytes.len() + chunk.len() > room {
             const STEP_KIBIBYTES: u32 = 64;
             // Never waited for: requests that wait for each other's room would wait for ever.
-            let more = Arc::clone(&state.limits.kibibytes).try_acquire_many_owned(STEP_KIBIBYTES).map_err(|_| {
-                ApiError::busy("too many requests are being read at the same time", std::time::Duration::from_secs(1))
-            })?;
+            let more = Arc::clone(&state.limits.kibibytes)
+                .try_acquire_many_owned(STEP_KIBIBYTES)
+                .map_err(|_| ApiError::busy("too many requests are being read at the same time", Duration::from_secs(1)))?;
             match &mut held {
                 Some(held) => held.merge(more),
                 None => held = Some(more),
@@ -204,6 +223,67 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
+    }
+
+    /// Takes nothing.
+    struct Nothing;
+
+    impl crate::inputs::LogSink for Nothing {
+        fn ingest(
+            &self,
+            _batch: watchfire_types::LogBatch,
+            _offsets: Vec<crate::logs::FileOffset>,
+        ) -> futures::future::BoxFuture<'_, Result<crate::store::Accepted, crate::store::IngestError>> {
+            Box::pin(async { Ok(crate::store::Accepted::default()) })
+        }
+
+        fn file_offsets(&self) -> Result<Vec<crate::logs::FileOffset>, crate::store::StoreError> {
+            Ok(Vec::new())
+        }
+    }
+
+    impl crate::inputs::MetricSink for Nothing {
+        fn ingest(
+            &self,
+            _batch: watchfire_types::MetricBatch,
+        ) -> futures::future::BoxFuture<'_, Result<crate::store::Accepted, crate::store::IngestError>> {
+            Box::pin(async { Ok(crate::store::Accepted::default()) })
+        }
+    }
+
+    /// Returns what has come of `body`, or the status of the refusal.
+    async fn collected(stall: Duration, whole: Duration, body: Body) -> Result<Vec<u8>, u16> {
+        let clock = crate::clock::Clock::manual(watchfire_types::Timestamp::ZERO);
+        let mut state = InputState::new(Nothing, Nothing, 1000, crate::telemetry::SelfMetrics::default(), clock);
+        (state.limits.stall, state.limits.whole) = (stall, whole);
+        let free = state.limits.kibibytes.available_permits();
+        let result = collect(&state, &HeaderMap::new(), body).await.map(|(bytes, _)| bytes);
+        assert_eq!(state.limits.kibibytes.available_permits(), free, "what was held is given back");
+        result.map_err(|error| error.status().as_u16())
+    }
+
+    fn pieces(count: usize) -> impl futures::Stream<Item = io::Result<&'static str>> {
+        futures::stream::iter((0..count).map(|_| Ok("piece ")))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stops_coming_is_given_up() {
+        let (soon, long) = (Duration::from_millis(20), Duration::from_secs(3600));
+        let stuck = || Body::from_stream(pieces(2).chain(futures::stream::pending()));
+        assert_eq!(collected(soon, long, stuck()).await, Err(408));
+        assert_eq!(collected(long, soon, stuck()).await, Err(408));
+        assert_eq!(collected(long, long, Body::from_stream(pieces(2))).await, Ok(b"piece piece ".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_trickles_in_is_given_up_at_last() {
+        let (long, whole) = (Duration::from_secs(3600), Duration::from_millis(20));
+        // Each piece gives way to the timer, and none of them is the last.
+        let trickle = futures::stream::unfold((), |()| async {
+            tokio::task::yield_now().await;
+            Some((io::Result::Ok(""), ()))
+        });
+        assert_eq!(collected(long, whole, Body::from_stream(trickle)).await, Err(408));
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl InputState {
     fn count_refusal(&self, input: &str, error: &ApiError) {
         let reason = match error.status().as_u16() {
             400 => "bad_request",
+            408 => "timeout",
             413 => "too_large",
             415 => "unsupported",
             503 => "busy",

@@ -60,6 +60,12 @@ pub const OWN: &[Entry] = &[
         &[],
         "Days of logs or metrics deleted to stay within retention and storage.max_bytes.",
     ),
+    entry(
+        "watchfire_http_connections_full_total",
+        Counter,
+        &[],
+        "Times that a new connection had to wait because as many as allowed were open.",
+    ),
     entry("watchfire_input_bytes_total", Counter, &["input"], "Bytes read by an input, after decompression."),
     entry("watchfire_input_records_total", Counter, &["input"], "Records and points that an input took in."),
     entry(
