@@ -5,7 +5,9 @@ pub mod block;
 mod compact;
 pub mod engine;
 mod files;
+mod held;
 pub mod matcher;
+mod outlines;
 pub mod search;
 pub mod tokens;
 pub mod types;
@@ -223,15 +225,8 @@ impl Logs {
     /// # Errors
     /// [`StoreError`] when a file cannot be read.
     pub fn cursor_at_arrival(&self, moment: Timestamp) -> Result<u64, StoreError> {
-        for file in self.0.files.all() {
-            if file.day >= moment.day()
-                && let Some(cursor) =
-                    ignore_vanished(file.readers.read(|connection| DayFile::cursor_at(connection, moment)))?.flatten()
-            {
-                return Ok(cursor);
-            }
-        }
-        Ok(*self.0.committed.borrow())
+        let before = *self.0.committed.borrow();
+        Ok(self.0.files.cursor_at(moment)?.unwrap_or(before))
     }
 
     /// Begins a search for at most `limit` records, the newest event time first. Blocks on disk.
@@ -247,7 +242,7 @@ impl Logs {
     /// # Errors
     /// [`StoreError`] when a file cannot be read.
     pub fn time_range(&self) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
-        Search::time_range(&self.0.files)
+        self.0.files.time_range()
     }
 
     /// Returns all `service.name`s, sorted; empty for records without one. Blocks on disk.
@@ -264,7 +259,7 @@ impl Logs {
     /// [`StoreError`] when a file cannot be read.
     pub fn stats(&self) -> Result<LogStats, StoreError> {
         Ok(LogStats {
-            records: Search::count(&self.0.files)?,
+            records: self.0.files.count()?,
             last_seq: self.0.committed.borrow().to_string(),
             bytes: self.days().iter().map(|(_, bytes)| bytes).sum(),
         })

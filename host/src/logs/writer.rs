@@ -16,6 +16,7 @@ use watchfire_types::{Day, LogBatch};
 use super::block;
 use super::engine::{self, SMALL_BLOCKS};
 use super::files::{DayFile, Files, MIGRATIONS, stored_time};
+use super::outlines::{Outline, Outlines};
 use super::tokens::TokenFilter;
 use super::types::FileOffset;
 use crate::clock::Clock;
@@ -119,6 +120,22 @@ impl EncodedBlock {
         }
     }
 
+    /// Adds what is known of the block without reading it.
+    fn outline(&self, base: u64, outlines: &mut Outlines) {
+        let stored = |nanos| stored_time(nanos) as u64;
+        let outline = Outline {
+            last_seq: base + self.last_seq,
+            day: self.day,
+            rows: self.rows,
+            min_time: stored(self.min_time),
+            max_time: stored(self.max_time),
+            max_observed: stored(self.max_observed),
+            severities: self.severities,
+            services: None,
+        };
+        outlines.insert(base + self.first_seq, outline, &self.services);
+    }
+
     pub(super) fn data(&self) -> &[u8] {
         &self.data
     }
@@ -145,8 +162,14 @@ impl EncodedBlock {
     }
 }
 
-/// Replaces blocks `old` by `block` in one transaction.
-pub(super) fn apply_merge(connection: &mut Connection, old: &[u64], block: &EncodedBlock, now: u64) -> rusqlite::Result<()> {
+/// Replaces blocks `old` of `file` by `block` in one transaction.
+pub(super) fn apply_merge(
+    connection: &mut Connection,
+    file: &DayFile,
+    old: &[u64],
+    block: &EncodedBlock,
+    now: u64,
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut deleted = 0;
     for first_seq in old {
@@ -157,6 +180,7 @@ pub(super) fn apply_merge(connection: &mut Connection, old: &[u64], block: &Enco
         block.insert(&transaction, 0, now)?;
         crash_point("logs.before_merge_commit");
         transaction.commit()?;
+        file.changed(old, |outlines| block.outline(0, outlines));
         crash_point("logs.after_merge_commit");
     }
     Ok(())
@@ -254,6 +278,7 @@ impl WriterShared {
 pub(super) struct Writer {
     shared: Arc<WriterShared>,
     connection: Connection,
+    file: Arc<DayFile>,
     day: Day,
     next_seq: u64,
 }
@@ -278,9 +303,9 @@ impl Writer {
                 break;
             }
         }
-        let connection = open_day(&shared.files, day, next_seq, &offsets)?;
+        let (file, connection) = open_day(&shared.files, day, next_seq, &offsets)?;
         shared.committed.send_replace(next_seq - 1);
-        Ok(Self { shared, connection, day, next_seq })
+        Ok(Self { shared, connection, file, day, next_seq })
     }
 
     /// Does `jobs` until all their senders are gone.
@@ -292,14 +317,14 @@ impl Writer {
                     let now = self.shared.clock.now().as_nanos();
                     // A merge planned before the day changed is planned anew for the closed file.
                     let done = merge.day == self.day
-                        && apply_merge(&mut self.connection, &merge.old, &merge.block, now)
+                        && apply_merge(&mut self.connection, &self.file, &merge.old, &merge.block, now)
                             .inspect_err(|error| tracing::warn!(%error, "cannot merge log blocks; it is tried again"))
                             .is_ok();
                     self.written(merge.block.data.len() as u64);
                     let _ = merge.answer.send(done);
                 }
                 Job::Trim { bytes, answer } => {
-                    let freed = trim(&mut self.connection, bytes, self.next_seq).unwrap_or(0);
+                    let freed = trim(&mut self.connection, &self.file, bytes, self.next_seq).unwrap_or(0);
                     let _ = answer.send(freed);
                 }
                 Job::Roll => {
@@ -343,6 +368,7 @@ impl Writer {
         insert_offsets(&transaction, &group.offsets)?;
         crash_point("logs.before_commit");
         transaction.commit()?;
+        self.file.changed(&[], |outlines| group.blocks.iter().for_each(|block| block.outline(self.next_seq, outlines)));
         crash_point("logs.after_commit");
         self.next_seq += group.rows;
         self.shared.records.add(group.rows);
@@ -376,14 +402,14 @@ impl Writer {
         }
         let path = self.shared.files.path(self.day);
         let offsets = DayFile::offsets(&self.connection).map_err(|source| StoreError::Sqlite { path, source })?;
-        self.connection = open_day(&self.shared.files, today, self.next_seq, &offsets)?;
+        (self.file, self.connection) = open_day(&self.shared.files, today, self.next_seq, &offsets)?;
         self.day = today;
         let _ = self.shared.wake_compactor.try_send(());
         Ok(())
     }
 }
 
-fn open_day(files: &Files, day: Day, next_seq: u64, offsets: &[FileOffset]) -> Result<Connection, StoreError> {
+fn open_day(files: &Files, day: Day, next_seq: u64, offsets: &[FileOffset]) -> Result<(Arc<DayFile>, Connection), StoreError> {
     let path = files.path(day);
     let mut connection = open_writer(&path, MIGRATIONS)?;
     let prepare = |connection: &mut Connection| -> rusqlite::Result<()> {
@@ -399,8 +425,7 @@ fn open_day(files: &Files, day: Day, next_seq: u64, offsets: &[FileOffset]) -> R
     prepare(&mut connection).map_err(|source| StoreError::Sqlite { path, source })?;
     // Always: that the file is there does not say that whoever made it got as far as this.
     sync_directory(files.folder())?;
-    files.add(day);
-    Ok(connection)
+    Ok((files.add(day), connection))
 }
 
 fn insert_offsets(transaction: &Transaction<'_>, offsets: &[FileOffset]) -> rusqlite::Result<()> {
@@ -419,18 +444,20 @@ fn insert_offsets(transaction: &Transaction<'_>, offsets: &[FileOffset]) -> rusq
 
 /// Deletes the oldest blocks that together hold at least `bytes`; their pages are used again. Returns the bytes freed.
 /// The file remembers `next_seq`, which its blocks may no longer tell.
-fn trim(connection: &mut Connection, bytes: u64, next_seq: u64) -> rusqlite::Result<u64> {
-    let mut freed = 0;
+fn trim(connection: &mut Connection, file: &DayFile, bytes: u64, next_seq: u64) -> rusqlite::Result<u64> {
+    let (mut freed, mut removed) = (0, Vec::new());
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for info in DayFile::infos(&transaction)? {
         if freed >= bytes {
             break;
         }
         freed += info.bytes;
+        removed.push(info.first_seq);
         transaction.execute("DELETE FROM blocks WHERE first_seq = ?1", [info.first_seq as i64])?;
     }
     transaction.execute("UPDATE start SET next_seq = ?1", [next_seq as i64])?;
     transaction.commit()?;
+    file.changed(&removed, |_| ());
     Ok(freed)
 }
 
