@@ -18,7 +18,8 @@ use crate::store::database::{IDLE_READERS, ReaderPool, size_bytes, wal_path};
 use crate::store::{Migration, StoreError};
 
 /// Schema of a day file.
-pub(super) const MIGRATIONS: &[Migration] = &[include_str!("../../migrations/logs/0001_logs.sql")];
+pub(super) const MIGRATIONS: &[Migration] =
+    &[include_str!("../../migrations/logs/0001_logs.sql"), include_str!("../../migrations/logs/0002_offset_age.sql")];
 
 /// Readers kept open of a file that is no longer written to: there are as many files as days of retention.
 const CLOSED_READERS: usize = 1;
@@ -334,17 +335,19 @@ impl DayFile {
         Ok(start.map(|start| (last.unwrap_or(0) as u64 + 1).max(start as u64)))
     }
 
-    pub(super) fn offsets(connection: &Connection) -> rusqlite::Result<Vec<FileOffset>> {
+    /// Returns the offsets of tailed files, each with the time when it was stored, in nanoseconds.
+    pub(super) fn offsets(connection: &Connection) -> rusqlite::Result<Vec<(FileOffset, u64)>> {
         connection
-            .prepare_cached("SELECT path, device, inode, offset, fingerprint FROM file_offsets")?
+            .prepare_cached("SELECT path, device, inode, offset, fingerprint, updated_at FROM file_offsets")?
             .query_map([], |row| {
-                Ok(FileOffset {
+                let file = FileOffset {
                     path: row.get(0)?,
                     device: row.get::<_, i64>(1)? as u64,
                     inode: row.get::<_, i64>(2)? as u64,
                     offset: row.get::<_, i64>(3)? as u64,
                     fingerprint: row.get::<_, i64>(4)? as u64,
-                })
+                };
+                Ok((file, row.get::<_, i64>(5)? as u64))
             })?
             .collect()
     }

@@ -145,6 +145,44 @@ async fn at_midnight_a_new_file_begins_and_offsets_are_copied_forward() {
 }
 
 #[tokio::test]
+async fn offsets_of_files_long_gone_are_not_copied_forward() {
+    use std::os::unix::fs::MetadataExt as _;
+    let store = Store::new();
+    let path = store.folder.path().join("rotated.1");
+    std::fs::write(&path, "x").unwrap();
+    let metadata = std::fs::metadata(&path).unwrap();
+    let offset = |name: &str, inode| FileOffset {
+        path: store.folder.path().join(name).display().to_string(),
+        device: metadata.dev(),
+        inode,
+        offset: 1,
+        fingerprint: 1,
+    };
+    let (gone, rotated, fresh) = (offset("gone", u64::MAX), offset("rotated", metadata.ino()), offset("fresh", u64::MAX - 1));
+    store.logs.ingest(LogBatch::default(), vec![gone, rotated.clone()]).await.unwrap();
+    for _ in 0..15 {
+        store.clock.advance(Duration::from_secs(86_400));
+        store.logs.ingest(batch(&store.clock, &["x".into()], 0), vec![fresh.clone()]).await.unwrap();
+    }
+    assert_eq!(store.logs.file_offsets().unwrap(), [rotated, fresh]);
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_days_ahead_and_back_begins_no_file() {
+    let store = Store::new();
+    store.put(batch(&store.clock, &["before".into()], 0)).await;
+    store.clock.advance(Duration::from_secs(20 * 86_400));
+    for _ in 1..engine::PATIENT_ROUNDS {
+        store.logs.roll().await;
+        store.put(batch(&store.clock, &["ahead".into()], 0)).await;
+    }
+    assert_eq!(store.logs.days().len(), 1);
+    store.logs.roll().await;
+    store.put(batch(&store.clock, &["it stays ahead".into()], 0)).await;
+    assert_eq!(store.logs.days().len(), 2);
+}
+
+#[tokio::test]
 async fn the_sequence_survives_the_loss_of_every_earlier_file() {
     let store = Store::new();
     store.put(batch(&store.clock, &["gone".into()], 0)).await;
