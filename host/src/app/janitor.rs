@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,12 +13,18 @@ use watchfire_types::Day;
 use crate::clock::Clock;
 use crate::config::{Logging, Storage};
 use crate::logs::Logs;
+use crate::logs::engine::PATIENT_ROUNDS;
 use crate::metrics::Metrics;
 use crate::store::directory::tree_bytes;
 use crate::telemetry::{Counter, Gauge, SelfMetrics};
 
 /// How often bounds are looked at.
 const INTERVAL: Duration = Duration::from_secs(60);
+
+/// With less than this free, in bytes, the disk is full: not only logs are stored there.
+const LEAST_FREE_BYTES: u64 = 1 << 20;
+/// What stays free when the ballast file is made, in bytes.
+const FREE_BESIDE_BALLAST_BYTES: u64 = 16 << 20;
 
 /// What the janitor did last, for `status`.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +46,8 @@ pub struct Janitor {
     ballast: PathBuf,
     clock: Clock,
     findings: Arc<Mutex<Findings>>,
+    /// Rounds in a row that found more than one day too old.
+    rounds_ahead: AtomicU32,
     dropped_days: Counter,
     data_bytes: Gauge,
 }
@@ -71,6 +80,7 @@ impl Janitor {
             ballast: storage.data_dir.join("ballast"),
             clock,
             findings: Arc::clone(&findings),
+            rounds_ahead: AtomicU32::new(0),
             dropped_days: own.counter("watchfire_day_files_dropped_total", &[]),
             data_bytes: own.gauge("watchfire_data_bytes", &[]),
         };
@@ -93,13 +103,17 @@ impl Janitor {
         self.logs.roll().await;
         let mut trouble = String::new();
         self.drop_old();
+        if self.logs.failure().is_some() {
+            self.logs.probe().await;
+        }
+        let free = free_bytes(&self.storage.data_dir);
         // Only a full disk: what else keeps logs from being stored is not mended by dropping what is there.
-        if self.logs.disk_is_full() && self.ballast.exists() {
-            // A full disk cannot even take the transaction that makes room: the ballast gives it some.
-            let _ = std::fs::remove_file(&self.ballast);
-            self.drop_oldest();
-            trouble = "the disk is full: the ballast file was given up and the oldest day dropped".into();
+        if self.logs.disk_is_full() || free < LEAST_FREE_BYTES {
+            trouble = self.make_room().await;
             tracing::error!("{trouble}");
+        } else if !self.ballast.exists() && free < self.storage.ballast_bytes.saturating_add(FREE_BESIDE_BALLAST_BYTES) {
+            // Made now, it would fill the disk itself, and the next day would be dropped for it.
+            trouble = format!("no room for the ballast file of {} bytes: {free} bytes are free", self.storage.ballast_bytes);
         } else if self.logs.failure().is_none()
             && let Err(error) = keep_ballast(&self.ballast, self.storage.ballast_bytes)
         {
@@ -121,17 +135,52 @@ impl Janitor {
         *self.findings.lock() = Findings { telemetry_bytes: self.telemetry_bytes(), ballast_bytes, trouble };
     }
 
+    /// Makes some room on a full disk: each round the ballast, if it is still there, and the oldest day. Returns what it did.
+    async fn make_room(&self) -> String {
+        // A full disk cannot even take the transaction that makes room: the ballast gives it some.
+        let ballast = if std::fs::remove_file(&self.ballast).is_ok() { "the ballast file was given up, " } else { "" };
+        let days = match self.drop_oldest_day() {
+            Some(day) => format!("the data of {day} was dropped"),
+            None if self.logs.disk_is_full() => {
+                let freed = self.logs.trim_current(self.storage.ballast_bytes.max(1 << 20)).await;
+                format!("{freed} bytes of today's oldest logs were dropped")
+            }
+            None => "there is no closed day left to drop".to_owned(),
+        };
+        // Status and senders need not wait for the next record to learn that there is room again.
+        self.logs.probe().await;
+        format!("the disk is full: {ballast}{days}")
+    }
+
     fn telemetry_bytes(&self) -> u64 {
         self.logs.used_bytes() + self.metrics.stats().bytes
     }
 
     fn drop_old(&self) {
         let now = self.clock.now();
-        for (day, _) in self.logs.days() {
-            // A file is as old as the last record that may have arrived in it.
-            if now.since(day.next().start()) > self.log_retention {
-                self.dropped(self.logs.drop_day(day), "logs", day);
+        // A file is as old as the last record that may have arrived in it.
+        let is_old = |day: Day, retention| now.since(day.next().start()) > retention;
+        let metrics = self.metrics.days().iter().filter(|info| is_old(info.day, self.storage.metrics_retention)).count();
+        let logs: Vec<Day> =
+            self.logs.days().into_iter().map(|(day, _)| day).filter(|day| is_old(*day, self.log_retention)).collect();
+        // Days pass one by one. When several are too old at once, the host was off for long, or its clock is wrong: which one
+        // is seen by waiting.
+        if logs.len().max(metrics) > 1 {
+            let rounds = self.rounds_ahead.fetch_add(1, Ordering::Relaxed);
+            if rounds == 0 {
+                tracing::warn!(
+                    "{} days of logs and {metrics} of metrics are too old at once: if the clock stays as it is, they are dropped in ten minutes",
+                    logs.len()
+                );
             }
+            if rounds < PATIENT_ROUNDS {
+                return;
+            }
+        } else {
+            self.rounds_ahead.store(0, Ordering::Relaxed);
+        }
+        for day in logs {
+            self.dropped(self.logs.drop_day(day), "logs", day);
         }
         while let Some(oldest) = self.metrics.days().first()
             && now.since(oldest.day.next().start()) > self.storage.metrics_retention
@@ -139,22 +188,33 @@ impl Janitor {
         {}
     }
 
-    /// Drops the oldest closed day of logs or metrics; `None` if there is none.
-    fn drop_oldest(&self) -> Option<Day> {
+    /// Returns the oldest closed file of logs or metrics.
+    fn oldest(&self) -> Option<Droppable> {
         let days = self.logs.days();
         let logs = days.split_last().map_or(&[][..], |(_, closed)| closed).iter();
         let metrics = self.metrics.days();
         let closed_metrics = metrics.split_last().map_or(&[][..], |(_, closed)| closed).iter();
-        let oldest = logs
-            .map(|(day, bytes)| Droppable { day: *day, is_log: true, bytes: *bytes })
+        logs.map(|(day, bytes)| Droppable { day: *day, is_log: true, bytes: *bytes })
             .chain(closed_metrics.map(|info| Droppable { day: info.day, is_log: false, bytes: info.bytes }))
-            .min()?;
+            .min()
+    }
+
+    /// Drops the oldest closed file; `None` if there is none.
+    fn drop_oldest(&self) -> Option<Day> {
+        let oldest = self.oldest()?;
         let done = if oldest.is_log {
             self.dropped(self.logs.drop_day(oldest.day), "logs", oldest.day)
         } else {
             self.drop_oldest_metrics(oldest.day)
         };
         done.then_some(oldest.day)
+    }
+
+    /// Drops both files of the oldest closed day: one of metrics alone is small.
+    fn drop_oldest_day(&self) -> Option<Day> {
+        let day = self.drop_oldest()?;
+        while self.oldest().is_some_and(|next| next.day == day) && self.drop_oldest().is_some() {}
+        Some(day)
     }
 
     fn drop_oldest_metrics(&self, day: Day) -> bool {
@@ -176,6 +236,11 @@ impl Janitor {
             }
         }
     }
+}
+
+/// Returns the bytes that we may still use of the disk of `path`; all if the system does not tell.
+fn free_bytes(path: &Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Makes sure of a file of `bytes` whose place can be given up.
@@ -277,5 +342,72 @@ mod tests {
         assert!(house.logs.failure().is_some());
         assert_eq!(house.logs.days().len(), 2);
         assert!(house.folder.path().join("ballast").exists());
+    }
+
+    /// Makes `count` days with a record each, of which the last is the present one.
+    async fn fill_days(house: &House, count: u32) {
+        for day in 0..count {
+            if day > 0 {
+                house.clock.advance(Duration::from_secs(86_400));
+            }
+            assert!(house.put("x").await);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_stays_full_costs_a_day_a_round_until_it_has_room() {
+        let house = House::new(1 << 30);
+        fill_days(&house, 4).await;
+        house.janitor.work().await;
+        let limit = |pages: i64| {
+            move |connection: &mut rusqlite::Connection| {
+                connection.pragma_update(None, "max_page_count", pages).unwrap();
+            }
+        };
+        house.logs.in_writer(limit(1)).await;
+        assert!(!house.put(&noise(1, 1 << 20)).await);
+        assert!(house.logs.disk_is_full());
+        for left in [3, 2, 1] {
+            house.janitor.work().await;
+            assert_eq!(house.logs.days().len(), left);
+            assert!(!house.folder.path().join("ballast").exists());
+        }
+        assert!(house.janitor.findings.lock().trouble.contains("the disk is full"));
+        house.logs.in_writer(limit(1 << 20)).await;
+        house.janitor.work().await;
+        assert_eq!(house.logs.failure(), None);
+        assert_eq!(house.logs.days().len(), 1);
+        assert_eq!(house.janitor.findings.lock().trouble, "");
+        assert!(house.folder.path().join("ballast").exists());
+    }
+
+    #[tokio::test]
+    async fn several_days_too_old_at_once_are_dropped_only_if_the_clock_stays() {
+        let house = House::new(1 << 30);
+        fill_days(&house, 4).await;
+        house.janitor.work().await;
+        house.clock.advance(Duration::from_secs(400 * 86_400));
+        for _ in 0..PATIENT_ROUNDS {
+            house.janitor.work().await;
+            assert_eq!(house.logs.days().len(), 4);
+        }
+        // Then the clock is believed: a new file begins, and what is too old goes.
+        for _ in 0..3 {
+            house.janitor.work().await;
+        }
+        assert!(house.put("now").await);
+        assert_eq!(house.logs.days().len(), 1);
+        assert_eq!(house.records(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_ended_is_a_failure() {
+        let house = House::new(1 << 30);
+        house.logs.in_writer(|_| panic!("a bug in the writer")).await;
+        assert!(!house.put("lost").await);
+        while house.logs.failure().is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(house.logs.failure().unwrap().contains("log-write"));
     }
 }

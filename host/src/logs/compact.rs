@@ -139,6 +139,6 @@ impl Compactor {
 fn swap_here(file: &DayFile, old: &[u64], block: &EncodedBlock, now: u64) -> Result<bool, StoreError> {
     let path = file.readers.path();
     let mut connection = open_writer(path, MIGRATIONS)?;
-    apply_merge(&mut connection, old, block, now).map_err(|source| StoreError::Sqlite { path: path.to_owned(), source })?;
+    apply_merge(&mut connection, file, old, block, now).map_err(|source| StoreError::Sqlite { path: path.to_owned(), source })?;
     Ok(true)
 }

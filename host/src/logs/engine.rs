@@ -7,6 +7,8 @@ use watchfire_types::{Day, LogBatch, Timestamp};
 
 /// Event times further ahead than this are refused: two days, as decided for all engines.
 pub const MAX_AHEAD: Duration = Duration::from_secs(2 * 86_400);
+/// A clock that goes days ahead at once is believed when it has been ahead for this many looks, a minute apart.
+pub const PATIENT_ROUNDS: u32 = 10;
 /// This many small blocks are merged as soon as they are there.
 pub const SMALL_BLOCKS: usize = 16;
 /// Merged blocks of one level that become one of the next.

@@ -1,23 +1,28 @@
 //! The day files of the log, and reading them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use parking_lot::{Mutex, RwLock};
+use rusqlite::{Connection, Row};
 use watchfire_types::{Day, LogBatch, Timestamp};
 
 use super::block::{self, Columns};
 use super::engine::BlockInfo;
-use super::matcher::{BlockOutline, Matcher};
+use super::matcher::Matcher;
+use super::outlines::{Outline, Outlines};
 use super::tokens::TokenFilter;
 use super::types::FileOffset;
-use crate::store::database::{ReaderPool, size_bytes, wal_path};
+use crate::store::database::{IDLE_READERS, ReaderPool, size_bytes, wal_path};
 use crate::store::{Migration, StoreError};
 
 /// Schema of a day file.
-pub(super) const MIGRATIONS: &[Migration] = &[include_str!("../../migrations/logs/0001_logs.sql")];
+pub(super) const MIGRATIONS: &[Migration] =
+    &[include_str!("../../migrations/logs/0001_logs.sql"), include_str!("../../migrations/logs/0002_offset_age.sql")];
+
+/// Readers kept open of a file that is no longer written to: there are as many files as days of retention.
+const CLOSED_READERS: usize = 1;
 
 /// All day files, oldest first.
 #[derive(Debug)]
@@ -31,6 +36,7 @@ pub(super) struct Files {
 pub(super) struct DayFile {
     pub(super) day: Day,
     pub(super) readers: ReaderPool,
+    outlines: Mutex<Option<Outlines>>,
 }
 
 /// A block as a search plans it.
@@ -40,9 +46,7 @@ pub(super) struct BlockPlan {
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
     pub(super) day: Day,
-    pub(super) min_time: u64,
     pub(super) max_time: u64,
-    pub(super) rows: u64,
 }
 
 impl Files {
@@ -71,7 +75,11 @@ impl Files {
     /// Adds a file that has just been made.
     pub(super) fn add(&self, day: Day) -> Arc<DayFile> {
         let file = Arc::new(DayFile::new(day, &self.path(day)));
-        Arc::clone(self.days.write().entry(day).or_insert(file))
+        let mut days = self.days.write();
+        days.values().for_each(|file| file.readers.keep(CLOSED_READERS));
+        let file = Arc::clone(days.entry(day).or_insert(file));
+        file.readers.keep(IDLE_READERS);
+        file
     }
 
     /// Returns all files, oldest first.
@@ -86,7 +94,7 @@ impl Files {
     /// Deletes the file of `day`. Readers that hold it open finish undisturbed.
     pub(super) fn remove(&self, day: Day) -> Result<(), StoreError> {
         let Some(file) = self.days.write().remove(&day) else { return Ok(()) };
-        file.readers.clear();
+        file.readers.keep(0);
         let path = file.readers.path();
         let mut shm = path.to_owned().into_os_string();
         shm.push("-shm");
@@ -101,31 +109,78 @@ impl Files {
         Ok(())
     }
 
-    /// Returns the blocks that may hold a match, the newest event time first.
+    /// Returns the blocks that may hold a match.
     pub(super) fn plan(&self, matcher: &Matcher) -> Result<Vec<BlockPlan>, StoreError> {
         let mut plans = Vec::new();
-        for file in self.all() {
-            let found = ignore_vanished(file.readers.read(|connection| file.plan(connection, matcher)))?;
-            plans.extend(found.unwrap_or_default());
-        }
-        plans.sort_by_key(|plan| std::cmp::Reverse((plan.max_time, plan.last_seq)));
+        self.visit(|file, first_seq, outline| {
+            if matcher.may_match(&outline.to_match()) {
+                plans.push(BlockPlan {
+                    file: Arc::clone(file),
+                    first_seq,
+                    last_seq: outline.last_seq,
+                    day: outline.day,
+                    max_time: outline.max_time,
+                });
+            }
+        })?;
         Ok(plans)
     }
-}
 
-impl Files {
-    pub(super) fn services(&self) -> Result<Vec<String>, StoreError> {
-        let mut services = std::collections::BTreeSet::new();
-        for file in self.all() {
-            let lists = ignore_vanished(file.readers.read(|connection| {
-                let mut statement = connection.prepare_cached("SELECT DISTINCT services FROM blocks")?;
-                statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()
-            }))?;
-            for list in lists.unwrap_or_default() {
-                services.extend(serde_json::from_str::<Vec<String>>(&list).unwrap_or_default());
+    /// Returns the least and greatest event time of all records, if there are any.
+    pub(super) fn time_range(&self) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+        let mut range: Option<(u64, u64)> = None;
+        self.visit(|_, _, outline| {
+            let (least, greatest) = range.unwrap_or((u64::MAX, 0));
+            range = Some((least.min(outline.min_time), greatest.max(outline.max_time)));
+        })?;
+        Ok(range.map(|(least, greatest)| (Timestamp::from_nanos(least), Timestamp::from_nanos(greatest))))
+    }
+
+    /// Returns the number of records stored.
+    pub(super) fn count(&self) -> Result<u64, StoreError> {
+        let mut count = 0;
+        self.visit(|_, _, outline| count += outline.rows)?;
+        Ok(count)
+    }
+
+    /// Returns the `seq` before the first block with a record that arrived at `moment` or later.
+    pub(super) fn cursor_at(&self, moment: Timestamp) -> Result<Option<u64>, StoreError> {
+        let moment = stored_time(moment.as_nanos()) as u64;
+        let mut first: Option<u64> = None;
+        self.visit(|_, first_seq, outline| {
+            if outline.max_observed >= moment {
+                first = Some(first.map_or(first_seq, |first| first.min(first_seq)));
             }
+        })?;
+        Ok(first.map(|seq| seq - 1))
+    }
+
+    /// Returns all `service.name`s, sorted.
+    pub(super) fn services(&self) -> Result<Vec<String>, StoreError> {
+        let mut lists: HashSet<Arc<[String]>> = HashSet::new();
+        let mut long = Vec::new();
+        self.visit(|file, first_seq, outline| match &outline.services {
+            Some(list) if lists.contains(list) => {}
+            Some(list) => drop(lists.insert(Arc::clone(list))),
+            None => long.push((Arc::clone(file), first_seq, outline.last_seq)),
+        })?;
+        let mut services: BTreeSet<String> = lists.iter().flat_map(|list| list.iter().cloned()).collect();
+        for (file, first_seq, last_seq) in long {
+            services.extend(file.services_between(first_seq, last_seq)?);
         }
         Ok(services.into_iter().collect())
+    }
+
+    /// Calls `each` with every block.
+    fn visit(&self, mut each: impl FnMut(&Arc<DayFile>, u64, &Outline)) -> Result<(), StoreError> {
+        for file in self.all() {
+            ignore_vanished(file.with_outlines(|outlines| {
+                for (first_seq, outline) in outlines.blocks() {
+                    each(&file, first_seq, outline);
+                }
+            }))?;
+        }
+        Ok(())
     }
 }
 
@@ -140,7 +195,9 @@ pub(super) fn ignore_vanished<T>(result: Result<T, StoreError>) -> Result<Option
 
 impl DayFile {
     fn new(day: Day, path: &Path) -> Self {
-        Self { day, readers: ReaderPool::new(path) }
+        let readers = ReaderPool::new(path);
+        readers.keep(CLOSED_READERS);
+        Self { day, readers, outlines: Mutex::new(None) }
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
@@ -153,30 +210,35 @@ impl DayFile {
         Ok(((number("page_count")? - number("freelist_count")?) * number("page_size")?) as u64)
     }
 
-    fn plan(self: &Arc<Self>, connection: &Connection, matcher: &Matcher) -> rusqlite::Result<Vec<BlockPlan>> {
-        let mut statement = connection
-            .prepare_cached("SELECT first_seq, last_seq, day, min_time, max_time, rows, severities, services FROM blocks")?;
-        let mut rows = statement.query([])?;
-        let mut plans = Vec::new();
-        while let Some(row) = rows.next()? {
-            let services: String = row.get(7)?;
-            let services: Vec<String> = serde_json::from_str(&services).unwrap_or_default();
-            let plan = BlockPlan {
-                file: Arc::clone(self),
-                first_seq: row.get::<_, i64>(0)? as u64,
-                last_seq: row.get::<_, i64>(1)? as u64,
-                day: Day(row.get(2)?),
-                min_time: row.get::<_, i64>(3)? as u64,
-                max_time: row.get::<_, i64>(4)? as u64,
-                rows: row.get::<_, i64>(5)? as u64,
-            };
-            let outline =
-                BlockOutline { min_time: plan.min_time, max_time: plan.max_time, severities: row.get(6)?, services: &services };
-            if matcher.may_match(&outline) {
-                plans.push(plan);
-            }
+    /// Runs `work` on what is known of the blocks: read once, then kept up by [`Self::changed`].
+    pub(super) fn with_outlines<T>(&self, work: impl FnOnce(&Outlines) -> T) -> Result<T, StoreError> {
+        let mut outlines = self.outlines.lock();
+        // Read under the lock: a commit is told of after it, so what is told twice is only what has been read already.
+        let loaded = match outlines.take() {
+            Some(loaded) => loaded,
+            None => self.readers.read(Outlines::load)?,
+        };
+        Ok(work(outlines.insert(loaded)))
+    }
+
+    /// Tells of a commit: blocks `removed`, and one or more that `add` inserts. Of one file, commits and calls of this are in
+    /// the same order.
+    pub(super) fn changed(&self, removed: &[u64], add: impl FnOnce(&mut Outlines)) {
+        if let Some(outlines) = &mut *self.outlines.lock() {
+            removed.iter().for_each(|first_seq| outlines.remove(*first_seq));
+            add(outlines);
         }
-        Ok(plans)
+    }
+
+    fn services_between(&self, first_seq: u64, last_seq: u64) -> Result<Vec<String>, StoreError> {
+        let lists = ignore_vanished(self.readers.read(|connection| {
+            connection
+                .prepare_cached("SELECT services FROM blocks WHERE last_seq >= ?1 AND first_seq <= ?2")?
+                .query_map((first_seq as i64, last_seq as i64), |row| row.get::<_, String>(0))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        }))?;
+        let services = |list: String| serde_json::from_str::<Vec<String>>(&list).unwrap_or_default();
+        Ok(lists.unwrap_or_default().into_iter().flat_map(services).collect())
     }
 
     /// Calls `visit` with each block that now holds records of `plan`: the planned one, or the one it has been merged into.
@@ -273,27 +335,19 @@ impl DayFile {
         Ok(start.map(|start| (last.unwrap_or(0) as u64 + 1).max(start as u64)))
     }
 
-    /// Returns the `seq` before the first record that arrived at `moment` or later, if this file has such a record.
-    pub(super) fn cursor_at(connection: &Connection, moment: Timestamp) -> rusqlite::Result<Option<u64>> {
+    /// Returns the offsets of tailed files, each with the time when it was stored, in nanoseconds.
+    pub(super) fn offsets(connection: &Connection) -> rusqlite::Result<Vec<(FileOffset, u64)>> {
         connection
-            .query_row("SELECT min(first_seq) FROM blocks WHERE max_observed >= ?1", [stored_time(moment.as_nanos())], |row| {
-                row.get::<_, Option<i64>>(0)
-            })
-            .optional()
-            .map(|found| found.flatten().map(|seq| seq as u64 - 1))
-    }
-
-    pub(super) fn offsets(connection: &Connection) -> rusqlite::Result<Vec<FileOffset>> {
-        connection
-            .prepare_cached("SELECT path, device, inode, offset, fingerprint FROM file_offsets")?
+            .prepare_cached("SELECT path, device, inode, offset, fingerprint, updated_at FROM file_offsets")?
             .query_map([], |row| {
-                Ok(FileOffset {
+                let file = FileOffset {
                     path: row.get(0)?,
                     device: row.get::<_, i64>(1)? as u64,
                     inode: row.get::<_, i64>(2)? as u64,
                     offset: row.get::<_, i64>(3)? as u64,
                     fingerprint: row.get::<_, i64>(4)? as u64,
-                })
+                };
+                Ok((file, row.get::<_, i64>(5)? as u64))
             })?
             .collect()
     }

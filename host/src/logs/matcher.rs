@@ -36,8 +36,8 @@ pub struct BlockOutline<'a> {
     pub max_time: u64,
     /// Bit n: a record of severity n is there.
     pub severities: u32,
-    /// All `service.name`s, the empty one included.
-    pub services: &'a [String],
+    /// All `service.name`s, the empty one included; `None` if any may be there.
+    pub services: Option<&'a [String]>,
 }
 
 impl Matcher {
@@ -59,7 +59,8 @@ impl Matcher {
         outline.max_time >= self.since
             && outline.min_time < self.until
             && (level == 0 || outline.severities >> level != 0)
-            && (self.filter.services.is_empty() || self.filter.services.iter().any(|wanted| outline.services.contains(wanted)))
+            && (self.filter.services.is_empty()
+                || outline.services.is_none_or(|services| self.filter.services.iter().any(|wanted| services.contains(wanted))))
     }
 
     /// Returns whether a block with this token filter may hold a match.

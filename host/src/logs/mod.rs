@@ -5,7 +5,9 @@ pub mod block;
 mod compact;
 pub mod engine;
 mod files;
+mod held;
 pub mod matcher;
+mod outlines;
 pub mod search;
 pub mod tokens;
 pub mod types;
@@ -187,7 +189,8 @@ impl Logs {
     /// # Errors
     /// [`StoreError`] when the file cannot be read.
     pub fn file_offsets(&self) -> Result<Vec<FileOffset>, StoreError> {
-        self.0.files.newest().map_or(Ok(Vec::new()), |file| file.readers.read(DayFile::offsets))
+        let Some(file) = self.0.files.newest() else { return Ok(Vec::new()) };
+        Ok(file.readers.read(DayFile::offsets)?.into_iter().map(|(offset, _)| offset).collect())
     }
 
     /// Returns a receiver of the last committed `seq`.
@@ -223,15 +226,8 @@ impl Logs {
     /// # Errors
     /// [`StoreError`] when a file cannot be read.
     pub fn cursor_at_arrival(&self, moment: Timestamp) -> Result<u64, StoreError> {
-        for file in self.0.files.all() {
-            if file.day >= moment.day()
-                && let Some(cursor) =
-                    ignore_vanished(file.readers.read(|connection| DayFile::cursor_at(connection, moment)))?.flatten()
-            {
-                return Ok(cursor);
-            }
-        }
-        Ok(*self.0.committed.borrow())
+        let before = *self.0.committed.borrow();
+        Ok(self.0.files.cursor_at(moment)?.unwrap_or(before))
     }
 
     /// Begins a search for at most `limit` records, the newest event time first. Blocks on disk.
@@ -247,7 +243,7 @@ impl Logs {
     /// # Errors
     /// [`StoreError`] when a file cannot be read.
     pub fn time_range(&self) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
-        Search::time_range(&self.0.files)
+        self.0.files.time_range()
     }
 
     /// Returns all `service.name`s, sorted; empty for records without one. Blocks on disk.
@@ -264,16 +260,36 @@ impl Logs {
     /// [`StoreError`] when a file cannot be read.
     pub fn stats(&self) -> Result<LogStats, StoreError> {
         Ok(LogStats {
-            records: Search::count(&self.0.files)?,
+            records: self.0.files.count()?,
             last_seq: self.0.committed.borrow().to_string(),
             bytes: self.days().iter().map(|(_, bytes)| bytes).sum(),
         })
     }
 
-    /// Returns why commits fail at present.
+    /// Returns why commits fail at present, or which thread has ended by itself.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.0.shared.failure.lock().clone()
+        let ended = || {
+            let threads = self.0.threads.lock();
+            let is_ended = |thread: &&JoinHandle<()>| thread.is_finished() && !self.0.shared.is_closing();
+            let names: Vec<&str> = threads.iter().filter(is_ended).filter_map(|thread| thread.thread().name()).collect();
+            (!names.is_empty()).then(|| format!("ended by themselves: {}; restart the host", names.join(", ")))
+        };
+        self.0.shared.failure.lock().clone().or_else(ended)
+    }
+
+    /// Tries what failed once more, without records: when it works, [`Self::failure`] is over.
+    pub async fn probe(&self) {
+        let (answer, done) = oneshot::channel();
+        if self.send_job(Job::Probe { answer }).await {
+            let _ = done.await;
+        }
+    }
+
+    /// Runs `work` in the writer's thread.
+    #[cfg(test)]
+    pub(crate) async fn in_writer(&self, work: impl FnOnce(&mut rusqlite::Connection) + Send + 'static) {
+        self.send_job(Job::Test(Box::new(work))).await;
     }
 
     /// Returns whether commits fail at present because the disk is full.
@@ -312,7 +328,8 @@ impl Logs {
         if self.send_job(Job::Trim { bytes, answer }).await { freed.await.unwrap_or(0) } else { 0 }
     }
 
-    /// Starts the day's file if the day has changed, so that a quiet night leaves no gap in the files.
+    /// Starts the day's file if the day has changed, so that a quiet night leaves no gap in the files. To be called once a
+    /// minute: a clock that is days ahead is believed after [`engine::PATIENT_ROUNDS`] calls.
     pub async fn roll(&self) {
         self.send_job(Job::Roll).await;
     }

@@ -1,32 +1,55 @@
 //! Search: blocks newest first, each read only if its outline and its words allow a match.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use watchfire_types::{LogRecord, Timestamp};
+use watchfire_types::LogRecord;
 
 use super::block::{self, Columns};
 use super::files::{BlockPlan, Files};
+use super::held::Held;
 use super::matcher::Matcher;
 use super::types::LogFilter;
 use crate::store::StoreError;
 use crate::telemetry::Counter;
 
-/// A search under way. Each step reads one block and returns what is then certain.
+/// Bytes of hits that may wait for blocks yet unread; what is more is read again later.
+const HELD_BYTES: usize = 64 << 20;
+/// Records of one step.
+const STEP_RECORDS: usize = 4096;
+
+/// A search under way. Each step reads at most one block and returns what is then certain.
 pub struct Search {
     matcher: Matcher,
-    plans: std::vec::IntoIter<BlockPlan>,
-    /// Hits that a block yet unread may still precede, by event time and `seq`.
-    held: BTreeMap<(u64, u64), LogRecord>,
+    plans: BinaryHeap<Planned>,
+    /// Hits that a block yet unread may still precede.
+    held: Held,
+    most_bytes: usize,
     left: usize,
     damaged: Counter,
 }
 
+/// A plan in the order in which blocks are read: the newest event time first.
+#[derive(Debug)]
+struct Planned(BlockPlan);
+
 impl Search {
     pub(super) fn new(files: &Arc<Files>, filter: &LogFilter, limit: usize, damaged: Counter) -> Result<Self, StoreError> {
         let matcher = Matcher::new(filter);
-        let plans = files.plan(&matcher)?.into_iter();
-        Ok(Self { matcher, plans, held: BTreeMap::new(), left: limit, damaged })
+        let plans = files.plan(&matcher)?.into_iter().map(Planned).collect();
+        Ok(Self { matcher, plans, held: Held::default(), most_bytes: HELD_BYTES, left: limit, damaged })
+    }
+
+    /// Holds at most about `bytes` of hits, whatever the order in which they are stored.
+    #[cfg(test)]
+    pub(super) fn holding(self, bytes: usize) -> Self {
+        Self { most_bytes: bytes, ..self }
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.bytes()
     }
 
     /// Returns the next hits, the newest first; `None` at the end. Blocks on disk.
@@ -34,22 +57,19 @@ impl Search {
     /// # Errors
     /// [`StoreError`] when a file cannot be read. A damaged block is reported, counted and skipped.
     pub fn step(&mut self) -> Result<Option<Vec<LogRecord>>, StoreError> {
-        if self.left == 0 {
-            return Ok(None);
+        let mut records = self.certain();
+        if records.is_empty() {
+            let Some(Planned(plan)) = self.plans.pop().filter(|_| self.left > 0) else { return Ok(None) };
+            self.read(&plan)?;
+            self.held.keep_newest(self.left);
+            for plan in self.held.shrink(self.most_bytes) {
+                let is_same = |other: &BlockPlan| other.file.day == plan.file.day && other.first_seq == plan.first_seq;
+                self.plans.retain(|Planned(other)| !is_same(other));
+                self.plans.push(Planned(plan));
+            }
+            records = self.certain();
         }
-        let Some(plan) = self.plans.next() else {
-            let rest = std::mem::take(&mut self.held);
-            self.left = 0;
-            return Ok((!rest.is_empty()).then(|| rest.into_values().rev().collect()));
-        };
-        self.read(&plan)?;
-        while self.held.len() > self.left {
-            self.held.pop_first();
-        }
-        let next = self.plans.as_slice().first().map_or(0, |plan| plan.max_time);
-        let certain = self.held.split_off(&(next, u64::MAX));
-        self.left -= certain.len();
-        Ok(Some(certain.into_values().rev().collect()))
+        Ok(Some(records))
     }
 
     /// Returns everything the search finds.
@@ -64,9 +84,17 @@ impl Search {
         Ok(records)
     }
 
+    /// Takes hits that are newer than all that is unread.
+    fn certain(&mut self) -> Vec<LogRecord> {
+        let unread = self.plans.peek().map(|Planned(plan)| plan.max_time);
+        let records = self.held.take_after(unread, self.left.min(STEP_RECORDS));
+        self.left -= records.len();
+        records
+    }
+
     fn read(&mut self, plan: &BlockPlan) -> Result<(), StoreError> {
         // A full page of newer hits needs nothing from this block.
-        if self.held.len() == self.left && self.held.first_key_value().is_some_and(|((time, _), _)| *time > plan.max_time) {
+        if self.held.len() == self.left && self.held.oldest().is_some_and(|time| time > plan.max_time) {
             return Ok(());
         }
         let content = self.matcher.reads_content();
@@ -88,7 +116,7 @@ impl Search {
                     return Ok(());
                 }
                 let batch = if content { batch } else { block::decode(data, first_seq, Columns::ALL)? };
-                held.extend(rows.into_iter().map(|row| ((batch.time[row], batch.seq[row]), batch.record(row))));
+                held.add(plan, &batch, rows);
                 Ok(())
             };
             if let Err(error) = visit() {
@@ -97,17 +125,30 @@ impl Search {
             }
         })
     }
+}
 
-    /// Returns the least and greatest event time of all records, if there are any.
-    pub(super) fn time_range(files: &Arc<Files>) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
-        let plans = files.plan(&Matcher::new(&LogFilter::default()))?;
-        let least = plans.iter().map(|plan| plan.min_time).min();
-        let greatest = plans.iter().map(|plan| plan.max_time).max();
-        Ok(least.zip(greatest).map(|(least, greatest)| (Timestamp::from_nanos(least), Timestamp::from_nanos(greatest))))
-    }
-
-    /// Returns the number of records stored.
-    pub(super) fn count(files: &Arc<Files>) -> Result<u64, StoreError> {
-        Ok(files.plan(&Matcher::new(&LogFilter::default()))?.iter().map(|plan| plan.rows).sum())
+impl Planned {
+    fn key(&self) -> (u64, u64) {
+        (self.0.max_time, self.0.last_seq)
     }
 }
+
+impl Ord for Planned {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Planned {}

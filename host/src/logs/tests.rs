@@ -7,6 +7,7 @@ use watchfire_types::log::RecordHead;
 use watchfire_types::{LogRecord, Severity, ValueRef};
 
 use super::files::MIGRATIONS;
+use super::outlines::Outlines;
 use super::*;
 
 const RETENTION: Duration = Duration::from_secs(30 * 86_400);
@@ -45,6 +46,15 @@ impl Store {
             let Some(last) = batch.seq.last() else { return records };
             cursor = *last;
             records.extend((0..batch.len()).map(|row| batch.record(row)));
+        }
+    }
+
+    /// What is remembered of the blocks must be what the files say.
+    fn check_outlines(&self) {
+        for file in self.logs.0.files.all() {
+            let copy = |outlines: &Outlines| outlines.blocks().map(|(seq, outline)| (seq, outline.clone())).collect::<Vec<_>>();
+            let remembered = file.with_outlines(copy).unwrap();
+            assert_eq!(remembered, copy(&file.readers.read(Outlines::load).unwrap()));
         }
     }
 
@@ -132,6 +142,44 @@ async fn at_midnight_a_new_file_begins_and_offsets_are_copied_forward() {
     let store = store.restart();
     store.put(batch(&store.clock, &["more".into()], 0)).await;
     assert_eq!(seqs(&store.all()), [2, 3]);
+}
+
+#[tokio::test]
+async fn offsets_of_files_long_gone_are_not_copied_forward() {
+    use std::os::unix::fs::MetadataExt as _;
+    let store = Store::new();
+    let path = store.folder.path().join("rotated.1");
+    std::fs::write(&path, "x").unwrap();
+    let metadata = std::fs::metadata(&path).unwrap();
+    let offset = |name: &str, inode| FileOffset {
+        path: store.folder.path().join(name).display().to_string(),
+        device: metadata.dev(),
+        inode,
+        offset: 1,
+        fingerprint: 1,
+    };
+    let (gone, rotated, fresh) = (offset("gone", u64::MAX), offset("rotated", metadata.ino()), offset("fresh", u64::MAX - 1));
+    store.logs.ingest(LogBatch::default(), vec![gone, rotated.clone()]).await.unwrap();
+    for _ in 0..15 {
+        store.clock.advance(Duration::from_secs(86_400));
+        store.logs.ingest(batch(&store.clock, &["x".into()], 0), vec![fresh.clone()]).await.unwrap();
+    }
+    assert_eq!(store.logs.file_offsets().unwrap(), [rotated, fresh]);
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_days_ahead_and_back_begins_no_file() {
+    let store = Store::new();
+    store.put(batch(&store.clock, &["before".into()], 0)).await;
+    store.clock.advance(Duration::from_secs(20 * 86_400));
+    for _ in 1..engine::PATIENT_ROUNDS {
+        store.logs.roll().await;
+        store.put(batch(&store.clock, &["ahead".into()], 0)).await;
+    }
+    assert_eq!(store.logs.days().len(), 1);
+    store.logs.roll().await;
+    store.put(batch(&store.clock, &["it stays ahead".into()], 0)).await;
+    assert_eq!(store.logs.days().len(), 2);
 }
 
 #[tokio::test]
@@ -242,6 +290,87 @@ async fn small_commits_too_have_their_write_ahead_log_copied() {
     panic!("the checkpointer was never rung");
 }
 
+#[tokio::test]
+async fn what_is_remembered_of_blocks_follows_every_change_of_the_files() {
+    let store = Store::new();
+    let count = || store.logs.stats().unwrap().records;
+    assert_eq!(count(), 0);
+    for round in 0..40_u64 {
+        store.put(batch(&store.clock, &[format!("round {round}")], round)).await;
+        assert_eq!(count(), round + 1);
+    }
+    store.check_outlines();
+    store.compact_until(|blocks| blocks <= 6);
+    while store.logs.0.files.newest().unwrap().with_outlines(|outlines| outlines.blocks().count()).unwrap() > 6 {
+        tokio::task::yield_now().await;
+    }
+    store.check_outlines();
+    assert_eq!(count(), 40);
+    assert_eq!(store.logs.services().unwrap(), ["api"]);
+    store.clock.advance(Duration::from_secs(86_400));
+    store.put(batch(&store.clock, &["after".into()], 0)).await;
+    assert_eq!(count(), 41);
+    store.logs.trim_current(1).await;
+    store.check_outlines();
+    assert_eq!(count(), 40);
+    store.logs.drop_day(store.logs.days()[0].0).unwrap();
+    assert_eq!(count(), 0);
+}
+
+#[tokio::test]
+async fn a_search_over_interleaved_blocks_holds_few_of_them_and_finds_all() {
+    let store = Store::new();
+    for round in 0..12_u64 {
+        let mut mixed = LogBatch::default();
+        for row in 0..50 {
+            mixed.append(&batch(&store.clock, &["x".repeat(100)], 12 * row + round), [0]);
+        }
+        store.put(mixed).await;
+    }
+    let bound = 40_000;
+    let mut search = store.logs.search(&LogFilter::default(), 1_000_000).unwrap().holding(bound);
+    let mut records = Vec::new();
+    while let Some(more) = search.step().unwrap() {
+        assert!(search.held_bytes() <= bound, "{}", search.held_bytes());
+        records.extend(more);
+    }
+    assert_eq!(records.len(), 600);
+    assert!(records.is_sorted_by_key(|record| std::cmp::Reverse(record.timestamp)));
+    assert_eq!(records, store.find(&LogFilter::default(), 1_000_000));
+}
+
+#[tokio::test]
+async fn a_block_of_more_services_than_are_remembered_is_searched_for_each() {
+    let store = Store::new();
+    let mut many = LogBatch::default();
+    for number in 0..400 {
+        let resource = many.resource(vec![(keys::SERVICE_NAME.into(), format!("service {number:03}").as_str().into())]);
+        many.push(&RecordHead { resource, ..RecordHead::default() }, ValueRef::Text("one"));
+    }
+    store.put(many).await;
+    let filter = LogFilter { services: vec!["service 399".into()], ..LogFilter::default() };
+    assert_eq!(store.find(&filter, 9).len(), 1);
+    assert_eq!(store.logs.services().unwrap().len(), 400);
+    store.check_outlines();
+}
+
+#[tokio::test]
+async fn a_closed_day_keeps_one_reader_open() {
+    let store = Store::new();
+    for _ in 0..3 {
+        store.put(batch(&store.clock, &["x".into()], 0)).await;
+        store.clock.advance(Duration::from_secs(86_400));
+    }
+    let files = store.logs.0.files.all();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| files.iter().for_each(|file| drop(file.readers.read(DayFile::infos).unwrap())));
+        }
+    });
+    assert!(files[..2].iter().all(|file| file.readers.idle() <= 1));
+    assert_eq!(store.restart().find(&text("x"), 9).len(), 3);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
@@ -279,6 +408,9 @@ proptest! {
             .collect();
         found.sort_by_key(|record| std::cmp::Reverse((record.timestamp, record.seq.parse::<u64>().unwrap())));
         found.truncate(limit);
-        prop_assert_eq!(store.find(&filter, limit), found);
+        prop_assert_eq!(&store.find(&filter, limit), &found);
+        for bytes in [0, 1_000] {
+            prop_assert_eq!(&store.logs.search(&filter, limit).unwrap().holding(bytes).all().unwrap(), &found);
+        }
     }
 }

@@ -11,11 +11,12 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use watchfire_types::log::service_of;
-use watchfire_types::{Day, LogBatch};
+use watchfire_types::{Day, LogBatch, Timestamp};
 
 use super::block;
-use super::engine::{self, SMALL_BLOCKS};
+use super::engine::{self, PATIENT_ROUNDS, SMALL_BLOCKS};
 use super::files::{DayFile, Files, MIGRATIONS, stored_time};
+use super::outlines::{Outline, Outlines};
 use super::tokens::TokenFilter;
 use super::types::FileOffset;
 use crate::clock::Clock;
@@ -42,6 +43,11 @@ const CHECKPOINT_BYTES: u64 = 8 << 20;
 /// Beyond this the checkpoint makes writers wait for the moment it takes to finish.
 const WAL_STOP_BYTES: u64 = 48 << 20;
 
+/// What a probe asks room for, in bytes.
+const PROBE_BYTES: i64 = 256 << 10;
+/// The offset in a file that is gone is remembered for this long after it was last read.
+const OFFSET_RETENTION: Duration = Duration::from_secs(14 * 86_400);
+
 /// A batch on its way to disk.
 pub(super) struct Pending {
     pub(super) batch: LogBatch,
@@ -61,6 +67,10 @@ pub(super) enum Job {
     Trim { bytes: u64, answer: oneshot::Sender<u64> },
     /// Start a new file if the day has changed.
     Roll,
+    /// Write and take back, to see whether commits work again.
+    Probe { answer: oneshot::Sender<()> },
+    #[cfg(test)]
+    Test(Box<dyn FnOnce(&mut Connection) + Send>),
 }
 
 /// Blocks that are committed together.
@@ -125,6 +135,22 @@ impl EncodedBlock {
         }
     }
 
+    /// Adds what is known of the block without reading it.
+    fn outline(&self, base: u64, outlines: &mut Outlines) {
+        let stored = |nanos| stored_time(nanos) as u64;
+        let outline = Outline {
+            last_seq: base + self.last_seq,
+            day: self.day,
+            rows: self.rows,
+            min_time: stored(self.min_time),
+            max_time: stored(self.max_time),
+            max_observed: stored(self.max_observed),
+            severities: self.severities,
+            services: None,
+        };
+        outlines.insert(base + self.first_seq, outline, &self.services);
+    }
+
     pub(super) fn data(&self) -> &[u8] {
         &self.data
     }
@@ -151,8 +177,14 @@ impl EncodedBlock {
     }
 }
 
-/// Replaces blocks `old` by `block` in one transaction.
-pub(super) fn apply_merge(connection: &mut Connection, old: &[u64], block: &EncodedBlock, now: u64) -> rusqlite::Result<()> {
+/// Replaces blocks `old` of `file` by `block` in one transaction.
+pub(super) fn apply_merge(
+    connection: &mut Connection,
+    file: &DayFile,
+    old: &[u64],
+    block: &EncodedBlock,
+    now: u64,
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut deleted = 0;
     for first_seq in old {
@@ -163,6 +195,7 @@ pub(super) fn apply_merge(connection: &mut Connection, old: &[u64], block: &Enco
         block.insert(&transaction, 0, now)?;
         crash_point("logs.before_merge_commit");
         transaction.commit()?;
+        file.changed(old, |outlines| block.outline(0, outlines));
         crash_point("logs.after_merge_commit");
     }
     Ok(())
@@ -260,8 +293,11 @@ impl WriterShared {
 pub(super) struct Writer {
     shared: Arc<WriterShared>,
     connection: Connection,
+    file: Arc<DayFile>,
     day: Day,
     next_seq: u64,
+    /// Looks at the clock, a minute apart, that found it days ahead of `day`.
+    rounds_ahead: u32,
 }
 
 impl Writer {
@@ -284,9 +320,12 @@ impl Writer {
                 break;
             }
         }
-        let connection = open_day(&shared.files, day, next_seq, &offsets)?;
+        let (file, connection) = open_day(&shared.files, day, next_seq, &carried(offsets, shared.clock.now()))?;
         shared.committed.send_replace(next_seq - 1);
-        Ok(Self { shared, connection, day, next_seq })
+        if day > today {
+            tracing::warn!(%day, %today, "the newest log file is of a day to come: either it was begun with a wrong clock, or the clock is wrong now");
+        }
+        Ok(Self { shared, connection, file, day, next_seq, rounds_ahead: 0 })
     }
 
     /// Does `jobs` until all their senders are gone.
@@ -298,17 +337,25 @@ impl Writer {
                     let now = self.shared.clock.now().as_nanos();
                     // A merge planned before the day changed is planned anew for the closed file.
                     let done = merge.day == self.day
-                        && apply_merge(&mut self.connection, &merge.old, &merge.block, now)
+                        && apply_merge(&mut self.connection, &self.file, &merge.old, &merge.block, now)
                             .inspect_err(|error| tracing::warn!(%error, "cannot merge log blocks; it is tried again"))
                             .is_ok();
                     self.written(merge.block.data.len() as u64);
                     let _ = merge.answer.send(done);
                 }
                 Job::Trim { bytes, answer } => {
-                    let freed = trim(&mut self.connection, bytes, self.next_seq).unwrap_or(0);
+                    let freed = trim(&mut self.connection, &self.file, bytes, self.next_seq).unwrap_or(0);
                     let _ = answer.send(freed);
                 }
+                Job::Probe { answer } => {
+                    let result = self.roll().and_then(|()| self.probe());
+                    let _ = self.settle(result);
+                    let _ = answer.send(());
+                }
+                #[cfg(test)]
+                Job::Test(work) => work(&mut self.connection),
                 Job::Roll => {
+                    self.look_at_clock();
                     if let Err(error) = self.roll() {
                         tracing::error!(%error, "cannot start the day's log file; it is tried again");
                     }
@@ -321,6 +368,16 @@ impl Writer {
         let result = self.roll().and_then(|()| {
             self.store(&group).map_err(|source| StoreError::Sqlite { path: self.shared.files.path(self.day), source })
         });
+        let result = self.settle(result);
+        for (answer, permit) in group.answers {
+            let busy = |reason: &String| IngestError::Busy { reason: reason.clone(), retry_after: Duration::from_secs(5) };
+            let _ = answer.send(result.as_ref().map_err(busy).copied());
+            drop(permit);
+        }
+    }
+
+    /// Remembers whether commits work, and says when that changes.
+    fn settle(&self, result: Result<(), StoreError>) -> Result<(), String> {
         self.shared.disk_full.store(result.as_ref().is_err_and(StoreError::is_disk_full), Ordering::Relaxed);
         let result = result.map_err(|error| {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -333,11 +390,22 @@ impl Writer {
             None if changed => tracing::info!("logs are stored again"),
             _ => {}
         }
-        for (answer, permit) in group.answers {
-            let busy = |reason: &String| IngestError::Busy { reason: reason.clone(), retry_after: Duration::from_secs(5) };
-            let _ = answer.send(result.as_ref().map_err(busy).copied());
-            drop(permit);
-        }
+        result
+    }
+
+    /// Writes a block and takes it back in one transaction, which asks of the disk what a commit asks.
+    fn probe(&mut self) -> Result<(), StoreError> {
+        let next_seq = self.next_seq as i64;
+        let work = |connection: &mut Connection| -> rusqlite::Result<()> {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute(
+                "INSERT INTO blocks VALUES (?1, ?1, 0, 0, 0, 0, 0, 0, 0, '[]', 0, 0, zeroblob(0), zeroblob(?2))",
+                [next_seq, PROBE_BYTES],
+            )?;
+            transaction.execute("DELETE FROM blocks WHERE first_seq = ?1", [next_seq])?;
+            transaction.commit()
+        };
+        work(&mut self.connection).map_err(|source| StoreError::Sqlite { path: self.shared.files.path(self.day), source })
     }
 
     fn store(&mut self, group: &Group) -> rusqlite::Result<()> {
@@ -346,9 +414,10 @@ impl Writer {
         for block in &group.blocks {
             block.insert(&transaction, self.next_seq, now)?;
         }
-        insert_offsets(&transaction, &group.offsets)?;
+        group.offsets.iter().try_for_each(|file| insert_offset(&transaction, file, now))?;
         crash_point("logs.before_commit");
         transaction.commit()?;
+        self.file.changed(&[], |outlines| group.blocks.iter().for_each(|block| block.outline(self.next_seq, outlines)));
         crash_point("logs.after_commit");
         self.next_seq += group.rows;
         self.shared.records.add(group.rows);
@@ -373,23 +442,43 @@ impl Writer {
         }
     }
 
+    fn look_at_clock(&mut self) {
+        let today = self.shared.clock.now().day();
+        if today <= self.day.next() {
+            self.rounds_ahead = 0;
+            return;
+        }
+        if self.rounds_ahead == 0 {
+            tracing::warn!(day = %self.day, %today, "the clock has gone days ahead: if it stays there, a new log file begins in ten minutes");
+        }
+        self.rounds_ahead += 1;
+    }
+
     /// Starts a new file when the day has changed: offsets are copied forward, its directory entry is durable before any
     /// record in it is acknowledged.
     fn roll(&mut self) -> Result<(), StoreError> {
-        let today = self.shared.clock.now().day();
-        if today <= self.day {
+        let now = self.shared.clock.now();
+        let today = now.day();
+        // A clock that is days ahead may be wrong, and a file of a day to come would stay the current one until then.
+        if today <= self.day || (today > self.day.next() && self.rounds_ahead < PATIENT_ROUNDS) {
             return Ok(());
         }
+        self.rounds_ahead = 0;
         let path = self.shared.files.path(self.day);
         let offsets = DayFile::offsets(&self.connection).map_err(|source| StoreError::Sqlite { path, source })?;
-        self.connection = open_day(&self.shared.files, today, self.next_seq, &offsets)?;
+        (self.file, self.connection) = open_day(&self.shared.files, today, self.next_seq, &carried(offsets, now))?;
         self.day = today;
         let _ = self.shared.wake_compactor.try_send(());
         Ok(())
     }
 }
 
-fn open_day(files: &Files, day: Day, next_seq: u64, offsets: &[FileOffset]) -> Result<Connection, StoreError> {
+fn open_day(
+    files: &Files,
+    day: Day,
+    next_seq: u64,
+    offsets: &[(FileOffset, u64)],
+) -> Result<(Arc<DayFile>, Connection), StoreError> {
     let path = files.path(day);
     let mut connection = open_writer(&path, MIGRATIONS)?;
     let prepare = |connection: &mut Connection| -> rusqlite::Result<()> {
@@ -398,45 +487,73 @@ fn open_day(files: &Files, day: Day, next_seq: u64, offsets: &[FileOffset]) -> R
         let started: i64 = transaction.query_row("SELECT count(*) FROM start", [], |row| row.get(0))?;
         if started == 0 {
             transaction.execute("INSERT INTO start VALUES (?1)", [next_seq as i64])?;
-            insert_offsets(&transaction, offsets)?;
+            offsets.iter().try_for_each(|(file, updated_at)| insert_offset(&transaction, file, *updated_at))?;
         }
         transaction.commit()
     };
     prepare(&mut connection).map_err(|source| StoreError::Sqlite { path, source })?;
     // Always: that the file is there does not say that whoever made it got as far as this.
     sync_directory(files.folder())?;
-    files.add(day);
-    Ok(connection)
+    Ok((files.add(day), connection))
 }
 
-fn insert_offsets(transaction: &Transaction<'_>, offsets: &[FileOffset]) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO file_offsets VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for file in offsets {
-        insert.execute(rusqlite::params![
+fn insert_offset(transaction: &Transaction<'_>, file: &FileOffset, updated_at: u64) -> rusqlite::Result<()> {
+    transaction.prepare_cached("INSERT OR REPLACE INTO file_offsets VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
+        rusqlite::params![
             file.path,
             file.device as i64,
             file.inode as i64,
             file.offset as i64,
-            file.fingerprint as i64
-        ])?;
-    }
+            file.fingerprint as i64,
+            stored_time(updated_at),
+        ],
+    )?;
     Ok(())
+}
+
+/// Returns the offsets that the next day needs: not those of files that were not read for long and are gone.
+fn carried(mut offsets: Vec<(FileOffset, u64)>, now: Timestamp) -> Vec<(FileOffset, u64)> {
+    offsets.retain_mut(|(file, updated_at)| {
+        if *updated_at == 0 {
+            // Stored before times were: its time begins now.
+            *updated_at = now.as_nanos();
+        }
+        now.since(Timestamp::from_nanos(*updated_at)) <= OFFSET_RETENTION || may_exist(file)
+    });
+    offsets
+}
+
+/// Returns whether the file is there, under its own name or, rotated, under another beside it. What cannot be looked at may be.
+fn may_exist(file: &FileOffset) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let is_it = |metadata: std::fs::Metadata| metadata.dev() == file.device && metadata.ino() == file.inode;
+    let path = std::path::Path::new(&file.path);
+    if std::fs::metadata(path).is_ok_and(is_it) {
+        return true;
+    }
+    match path.parent().map(std::fs::read_dir) {
+        Some(Ok(mut entries)) => entries.any(|entry| entry.and_then(|entry| entry.metadata()).is_ok_and(is_it)),
+        Some(Err(error)) => error.kind() != std::io::ErrorKind::NotFound,
+        None => false,
+    }
 }
 
 /// Deletes the oldest blocks that together hold at least `bytes`; their pages are used again. Returns the bytes freed.
 /// The file remembers `next_seq`, which its blocks may no longer tell.
-fn trim(connection: &mut Connection, bytes: u64, next_seq: u64) -> rusqlite::Result<u64> {
-    let mut freed = 0;
+fn trim(connection: &mut Connection, file: &DayFile, bytes: u64, next_seq: u64) -> rusqlite::Result<u64> {
+    let (mut freed, mut removed) = (0, Vec::new());
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for info in DayFile::infos(&transaction)? {
         if freed >= bytes {
             break;
         }
         freed += info.bytes;
+        removed.push(info.first_seq);
         transaction.execute("DELETE FROM blocks WHERE first_seq = ?1", [info.first_seq as i64])?;
     }
     transaction.execute("UPDATE start SET next_seq = ?1", [next_seq as i64])?;
     transaction.commit()?;
+    file.changed(&removed, |_| ());
     Ok(freed)
 }
 

@@ -3,14 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-/// Readers kept open per file; more are opened under load and closed afterwards.
-const IDLE_READERS: usize = 4;
+/// Readers kept open per file that is in use; more are opened under load and closed afterwards.
+pub const IDLE_READERS: usize = 4;
+/// Pages a reader remembers, in kibibytes: what it reads is blocks, once each.
+const READER_CACHE_KIB: i64 = 256;
 /// Writes that may wait for the writer thread before a caller waits to hand in its own.
 const WRITE_QUEUE: usize = 256;
 /// Page size of new files: blocks are tens of kilobytes, and fewer pages a block mean fewer steps to read one.
@@ -188,7 +191,7 @@ impl Database {
 
 impl Inner {
     fn close(&self) {
-        self.readers.clear();
+        self.readers.keep(0);
         self.writer.lock().take();
         if let Some(thread) = self.thread.lock().take()
             && thread.thread().id() != std::thread::current().id()
@@ -209,13 +212,15 @@ impl Drop for Inner {
 pub struct ReaderPool {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    /// How many of them stay open.
+    limit: AtomicUsize,
 }
 
 impl ReaderPool {
     /// Returns a pool for the file at `path`; opens nothing yet.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
+        Self { path: path.to_owned(), idle: Mutex::new(Vec::new()), limit: AtomicUsize::new(IDLE_READERS) }
     }
 
     /// Returns the file's path.
@@ -236,7 +241,7 @@ impl ReaderPool {
             let result = work(&connection);
             connection.execute_batch("COMMIT")?;
             let mut idle = self.idle.lock();
-            if idle.len() < IDLE_READERS {
+            if idle.len() < self.limit.load(Ordering::Relaxed) {
                 idle.push(connection);
             }
             result
@@ -244,9 +249,17 @@ impl ReaderPool {
         run().map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
     }
 
-    /// Closes the connections that are not in use.
-    pub fn clear(&self) {
-        self.idle.lock().clear();
+    /// Keeps at most `limit` connections open between uses; each takes up to three file descriptors.
+    pub fn keep(&self, limit: usize) {
+        let mut idle = self.idle.lock();
+        self.limit.store(limit, Ordering::Relaxed);
+        idle.truncate(limit);
+    }
+
+    /// Returns how many connections are open and not in use.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.idle.lock().len()
     }
 }
 
@@ -318,6 +331,7 @@ pub fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     Ok(connection)
 }
 
@@ -354,6 +368,24 @@ mod tests {
         });
         assert!(broken.await.is_err());
         assert_eq!(database.write(|transaction| transaction.execute("INSERT INTO t VALUES (1)", [])).await.unwrap(), 1);
+    }
+
+    #[test]
+    fn a_pool_keeps_no_more_readers_than_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        drop(open_writer(&path, MIGRATIONS).unwrap());
+        let pool = ReaderPool::new(&path);
+        let nested = |_: &Connection| {
+            pool.read(|_| pool.read(|_| Ok(())).map_err(|_| rusqlite::Error::InvalidQuery))
+                .map_err(|_| rusqlite::Error::InvalidQuery)
+        };
+        pool.read(nested).unwrap();
+        assert_eq!(pool.idle(), 3);
+        pool.keep(1);
+        assert_eq!(pool.idle(), 1);
+        pool.read(nested).unwrap();
+        assert_eq!(pool.idle(), 1);
     }
 
     #[test]
