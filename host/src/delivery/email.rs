@@ -23,6 +23,9 @@ use crate::alerts::annotations::number;
 
 /// Alerts shown one by one in a mail; the rest is counted.
 const MAX_SHOWN: usize = 100;
+/// Labels shown of one alert, and the longest text shown of a value, in characters: what is sent in must not fill mailboxes.
+const MAX_LABELS: usize = 64;
+const MAX_TEXT: usize = 4_096;
 /// How long a whole conversation may take: each of its steps may take [`TOTAL_TIMEOUT`].
 const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -165,9 +168,9 @@ fn text(notification: &Notification, now: Timestamp) -> String {
     for alert in notification.alerts.iter().take(MAX_SHOWN) {
         lines.push(String::new());
         lines.push(format!("{} {}: {}", alert.status.name().to_uppercase(), alert.level, render::describe(alert)));
-        lines.push(format!("  condition: {}", alert.condition));
-        let annotations = alert.annotations.iter().filter(|(name, _)| *name != "summary");
-        lines.extend(annotations.map(|(name, value)| format!("  {name}: {value}")));
+        lines.push(format!("  condition: {}", render::cut(&alert.condition, MAX_TEXT)));
+        let annotations = alert.annotations.iter().filter(|(name, _)| *name != "summary").take(MAX_LABELS);
+        lines.extend(annotations.map(|(name, value)| format!("  {name}: {}", render::cut(value, MAX_TEXT))));
     }
     lines.extend(more(notification).map(|more| format!("\nand {more} more")));
     if !notification.external_url.is_empty() {
@@ -186,24 +189,25 @@ struct Shown<'a> {
     status: String,
     color: &'static str,
     level: &'a str,
-    summary: &'a str,
-    description: Option<&'a String>,
+    summary: String,
+    description: Option<String>,
     runbook: Option<&'a String>,
     rows: Vec<(&'a str, String)>,
 }
 
 fn shown(alert: &NotifiedAlert) -> Shown<'_> {
-    let mut rows = vec![("condition", alert.condition.clone())];
+    let cut = |text: &String| render::cut(text, MAX_TEXT);
+    let mut rows = vec![("condition", cut(&alert.condition))];
     rows.extend(alert.value.map(|value| ("value", number(value))));
-    rows.extend(alert.labels.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    rows.extend(alert.labels.iter().take(MAX_LABELS).map(|(name, value)| (name.as_str(), cut(value))));
     rows.push(("since", render::to_second(alert.starts_at)));
     rows.extend(alert.ends_at.map(|end| ("until", render::to_second(end))));
     Shown {
         status: alert.status.name().to_uppercase(),
         color: if alert.status == Status::Firing { "#c0392b" } else { "#2e8b57" },
         level: &alert.level,
-        summary: alert.annotations.get("summary").unwrap_or(&alert.condition),
-        description: alert.annotations.get("description"),
+        summary: cut(alert.annotations.get("summary").unwrap_or(&alert.condition)),
+        description: alert.annotations.get("description").map(cut),
         // Nothing but a web address becomes a link.
         runbook: alert.annotations.get("runbook_url").filter(|url| url.starts_with("https://") || url.starts_with("http://")),
         rows,
