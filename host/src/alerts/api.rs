@@ -83,7 +83,8 @@ impl Alerts {
         };
         let failures = live.failures.iter().filter(|failure| failure.rule == rule.name);
         let mut warnings: Vec<String> = failures.map(|failure| failure.problem.to_string()).collect();
-        warnings.extend(self.0.settings.alerting.tells_nobody(rule));
+        let gone = self.receiver_gone(rule).map(|problem| problem.to_string());
+        warnings.extend(gone.or_else(|| self.0.settings.alerting.tells_nobody(rule)));
         warnings.extend(annotations::problems(rule));
         RuleView {
             rule: RawRule::from(rule),

@@ -68,6 +68,8 @@ pub struct Runner {
     cursor: Option<u64>,
     /// Up to where the log was read before the rules changed.
     read_to: Option<u64>,
+    /// Whether groups are to be brought in line with changed rules.
+    rerouted: bool,
     /// What had been stored when reading began: when it is reached, the windows are complete.
     complete_at: u64,
     started: Timestamp,
@@ -109,6 +111,7 @@ impl Runner {
             windows: Arc::new(Mutex::new(windows)),
             cursor: None,
             read_to: None,
+            rerouted: false,
             complete_at: 0,
             started: now,
             next_flush,
@@ -158,6 +161,7 @@ impl Runner {
         windows.keep(older);
         drop(windows);
         self.read_to = self.cursor.take().or(self.read_to);
+        self.rerouted = true;
         self.rules = rules;
     }
 
@@ -227,6 +231,12 @@ impl Runner {
             self.pruned_at = self.pruned_at.map(|at| at.min(now));
         }
         self.last_now = now;
+        if self.rerouted {
+            let policy = Arc::clone(&self.policy);
+            self.alerts.0.database.write(move |transaction| upkeep::reconcile(transaction, &policy, now)).await?;
+            self.flush_read_at = Timestamp::ZERO;
+            self.rerouted = false;
+        }
         if self.pruned_at.is_none_or(|at| now.since(at) >= PRUNE_INTERVAL) {
             let policy = Arc::clone(&self.policy);
             self.alerts.0.database.write(move |transaction| upkeep::prune(transaction, &policy, now)).await?;

@@ -350,7 +350,12 @@ async fn a_rule_for_a_receiver_that_is_not_enabled_is_accepted_with_a_warning_an
     bench.alerts.add_rule(gone).await.unwrap();
     let before = bench.alerts.rules();
     assert_eq!(before.len(), 2);
-    assert_eq!(bench.restart().await.alerts.rules(), before);
+    let bench = bench.restart().await;
+    assert_eq!(bench.alerts.rules(), before);
+    let (_, rules) = request(&bench, "GET", "/api/v1/rules", "").await;
+    insta::assert_snapshot!(rules["rules"][1]["warning"].as_str().unwrap(), @"receiver `gone` is no longer in the configuration, so this rule tells nobody");
+    let failures = bench.alerts.failures();
+    assert_eq!(failures.iter().map(|failure| failure.rule.as_str()).collect::<Vec<_>>(), ["y"], "`mail` is only switched off");
 }
 
 #[tokio::test]
