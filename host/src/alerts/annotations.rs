@@ -1,40 +1,70 @@
 //! Fills `{{value}}` and `{{labels.x}}` into annotations.
+//!
+//! Whoever may make a rule writes its templates, so they get little to work with: no functions, a handful of filters, and as much
+//! fuel as filling in takes. A template that wants more stays as written.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, UndefinedBehavior, context, filters};
 
 use super::identity::Labels;
 use super::types::Rule;
 
-/// Returns the annotations of `rule` for an alert. A template with an error stays as written.
+/// Longest annotation and longest template, in bytes; what is longer is cut.
+pub const MAX_BYTES: usize = 4 * 1024;
+/// What one template may use up: one unit pays for an instruction, or for 64 bytes of text.
+const FUEL: u64 = 2_000;
+
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::empty();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    environment.add_filter("upper", filters::upper);
+    environment.add_filter("lower", filters::lower);
+    environment.add_filter("trim", filters::trim);
+    environment.add_filter("default", filters::default);
+    environment.add_filter("float", filters::float);
+    environment.add_filter("int", filters::int);
+    environment.add_filter("round", filters::round);
+    environment
+});
+
+/// Returns the annotations of `rule` for an alert, each cut to [`MAX_BYTES`]. A template with an error stays as written.
 #[must_use]
 pub fn render(rule: &Rule, labels: &Labels, value: Option<f64>) -> BTreeMap<String, String> {
-    let fill = |text: &String| try_render(text, rule, labels, value).unwrap_or_else(|_| text.clone());
+    let fill = |text: &String| cut(try_render(text, rule, labels, value).unwrap_or_else(|| text.clone()));
     rule.annotations.iter().map(|(name, text)| (name.clone(), fill(text))).collect()
 }
 
 /// Returns what is wrong with the templates of `rule`, tried on made-up values.
 #[must_use]
 pub fn problems(rule: &Rule) -> Vec<String> {
-    let environment = Environment::new();
     let broken = |(name, text): &(String, String)| {
-        environment.template_from_str(text).err().map(|error| format!("annotation `{name}` is shown as written: {error}"))
+        if text.len() > MAX_BYTES {
+            return Some(format!("annotation `{name}` is cut: it is longer than {} KiB", MAX_BYTES / 1024));
+        }
+        let error = ENVIRONMENT.template_from_str(text).err()?;
+        Some(format!("annotation `{name}` is shown as written: {error}"))
     };
     rule.annotations.iter().filter_map(broken).collect()
 }
 
-fn try_render(text: &str, rule: &Rule, labels: &Labels, value: Option<f64>) -> Result<String, minijinja::Error> {
-    if !text.contains('{') {
-        return Ok(text.to_owned());
+fn try_render(text: &str, rule: &Rule, labels: &Labels, value: Option<f64>) -> Option<String> {
+    if text.len() > MAX_BYTES || !text.contains('{') {
+        return None;
     }
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let value = value.map_or_else(|| "no data".to_owned(), number);
-    environment.render_str(
-        text,
-        context! { value, labels, threshold => number(rule.threshold), level => rule.level.name(), rule => &rule.name },
-    )
+    let context = context! { value, labels, threshold => number(rule.threshold), level => rule.level.name(), rule => &rule.name };
+    ENVIRONMENT.render_str(text, context).ok()
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > MAX_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_BYTES));
+        text.push('…');
+    }
+    text
 }
 
 /// Returns `value` for people: at most four significant decimals, no trailing zeros.
@@ -72,6 +102,36 @@ mod tests {
     fn a_broken_template_stays_as_written() {
         assert_eq!(summary("{{labels.nothing}} at {{value}}"), "{{labels.nothing}} at {{value}}");
         assert_eq!(summary("{{value"), "{{value");
+    }
+
+    #[test]
+    fn a_template_cannot_keep_the_host_busy_or_fill_its_memory() {
+        let bombs = [
+            "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
+            "{% for a in 'x' * 90000000 %}{{ a }}{% endfor %}",
+            "{% for a in [1] * 9999 %}{% for b in [1] * 9999 %}x{% endfor %}{% endfor %}",
+            "{{ 'a' * 10**9 }}",
+            "{{ 'a' * 90000000 }}",
+            "{{ [1] * 90000000 }}",
+        ];
+        for bomb in bombs {
+            assert_eq!(summary(bomb), bomb);
+        }
+        let doubled = format!("{{% set a = 'xxxxxxxx' %}}{}{{{{ a }}}}", "{% set a = a ~ a %}".repeat(60));
+        assert_eq!(summary(&doubled), doubled);
+    }
+
+    #[test]
+    fn a_long_annotation_is_cut() {
+        for long in ["ä".repeat(MAX_BYTES), "{{ 'ä' * 4000 }}".to_owned(), "{{value}}".repeat(MAX_BYTES)] {
+            let filled = summary(&long);
+            assert!(filled.len() <= MAX_BYTES + 3 && filled.ends_with('…'), "{} bytes", filled.len());
+        }
+    }
+
+    #[test]
+    fn a_few_filters_are_there() {
+        assert_eq!(summary("{{ labels.device|upper }} {{ value|float|round(1) }} {{ labels.x|default('-') }}"), "SDA 91.2 -");
     }
 
     #[test]

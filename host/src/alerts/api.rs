@@ -22,6 +22,10 @@ const MAX_ROWS: u32 = 10_000;
 const DEFAULT_ROWS: u32 = 1_000;
 /// Rows read at a time by an export.
 const PAGE: u32 = 1_000;
+/// Most rules made through the API: every one is evaluated every time.
+pub const MAX_API_RULES: usize = 1_000;
+/// Longest rule made through the API, in bytes of JSON.
+const MAX_RULE_BYTES: usize = 64 * 1024;
 
 /// Returns the routes of rules, alerts, outbox and export.
 pub fn routes(alerts: Alerts) -> Router {
@@ -79,7 +83,8 @@ impl Alerts {
         };
         let failures = live.failures.iter().filter(|failure| failure.rule == rule.name);
         let mut warnings: Vec<String> = failures.map(|failure| failure.problem.to_string()).collect();
-        warnings.extend(self.0.settings.alerting.tells_nobody(rule));
+        let gone = self.receiver_gone(rule).map(|problem| problem.to_string());
+        warnings.extend(gone.or_else(|| self.0.settings.alerting.tells_nobody(rule)));
         warnings.extend(annotations::problems(rule));
         RuleView {
             rule: RawRule::from(rule),
@@ -93,10 +98,15 @@ impl Alerts {
     /// Takes a rule made through the API.
     ///
     /// # Errors
-    /// 409 if the name is taken, or the store's.
+    /// 409 if the name is taken or there are too many, or the store's.
     pub async fn add_rule(&self, rule: Rule) -> Result<(), ApiError> {
         if let Some(known) = self.rules().iter().find(|known| known.name == rule.name) {
             return Err(ApiError::conflict(format!("rule `{}` exists already: it {}", rule.name, place(known.origin))));
+        }
+        if self.rules().iter().filter(|known| known.origin == RuleOrigin::Api).count() >= MAX_API_RULES {
+            return Err(ApiError::conflict(format!(
+                "there are {MAX_API_RULES} rules made through the API, and there may be no more: delete some, or write rules into the configuration file"
+            )));
         }
         let body = serde_json::to_string(&RawRule::from(&rule)).map_err(|error| ApiError::internal(&error))?;
         let (name, now) = (rule.name.clone(), self.0.clock.now());
@@ -150,8 +160,11 @@ async fn list_rules(State(alerts): State<Alerts>) -> Json<RuleList> {
 #[utoipa::path(post, path = "/api/v1/rules", tag = "alerts", request_body = RawRule, responses(
     (status = 201, body = RuleView),
     (status = 400, body = crate::http::error::ErrorBody, description = "The rule is wrong."),
-    (status = 409, body = crate::http::error::ErrorBody, description = "There is a rule of this name.")))]
+    (status = 409, body = crate::http::error::ErrorBody, description = "There is a rule of this name, or there are too many.")))]
 async fn create_rule(State(alerts): State<Alerts>, body: Bytes) -> Result<Response, ApiError> {
+    if body.len() > MAX_RULE_BYTES {
+        return Err(ApiError::bad_request(format!("a rule may have {} KiB, not {} bytes", MAX_RULE_BYTES / 1024, body.len())));
+    }
     let json = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("expected a rule in JSON: {error}")))?;
     let receivers = alerts.0.settings.alerting.receiver_names();
     let rule = RawRule::from_json(json).and_then(|rule| rule.check(&receivers, RuleOrigin::Api));

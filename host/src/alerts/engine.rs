@@ -89,6 +89,12 @@ pub enum RuleProblem {
     /// Labels of the rule hide what tells its series apart.
     #[error("two series make the same alert: labels of the rule replace a label of the series")]
     SameAlert,
+    /// The configuration no longer has the receiver of a rule made through the API.
+    #[error("receiver `{receiver}` is no longer in the configuration, so this rule tells nobody")]
+    NoReceiver {
+        /// As the rule writes it.
+        receiver: String,
+    },
     /// More series than one rule may have alerts.
     #[error("more than {MAX_ALERTS_PER_RULE} series: only the first ones are watched")]
     TooMany,

@@ -82,7 +82,7 @@ struct Bench {
 impl Bench {
     fn new(rule: Rule) -> Self {
         let rules = vec![rule];
-        let mut windows = Windows::new(&rules, &factory());
+        let mut windows = Windows::new(&rules, &factory(), 0);
         windows.ready = true;
         Self { rules, samples: TestSamples::default(), windows, known: Known::new() }
     }
@@ -185,7 +185,7 @@ fn nothing_resolves_before_the_windows_are_rebuilt() {
     let mut bench = Bench::new(log_rule("burst", 60, 1.0, &[]));
     bench.windows.observe(&errors("api", &[100]), seconds(100));
     assert_eq!(bench.states(100), "firing");
-    bench.windows = Windows::new(&bench.rules, &factory());
+    bench.windows = Windows::new(&bench.rules, &factory(), 0);
     assert_eq!(bench.states(110), "");
     bench.windows.ready = true;
     assert_eq!(bench.states(111), "inactive");

@@ -30,7 +30,7 @@ use crate::delivery::outbox::Outbox;
 use crate::metrics::{Metrics, SeriesData};
 use crate::store::{Database, StoreError};
 use crate::telemetry::{Counter, Gauge, SelfMetrics};
-use engine::{Evaluation, Failure, Known, SampleSource};
+use engine::{Evaluation, Failure, Known, RuleProblem, SampleSource};
 use pipeline::{Target, Timing};
 use store::Policy;
 use types::{AlertState, Rule, RuleOrigin};
@@ -125,6 +125,13 @@ impl Alerts {
                 }
             }
         }
+        let names = settings.alerting.receiver_names();
+        for rule in &rules {
+            if let Some(receiver) = rule.receiver.as_ref().filter(|receiver| !names.contains(receiver)) {
+                let rule = &rule.name;
+                warn!(rule, receiver, "rule `{rule}` tells nobody: receiver `{receiver}` is no longer in the configuration");
+            }
+        }
         let live = Live { alerts: Arc::new(known), ..Live::default() };
         Ok(Self(Arc::new(Inner {
             database,
@@ -159,10 +166,20 @@ impl Alerts {
         firing.collect()
     }
 
-    /// Returns what is wrong with rules, as of the last evaluation.
+    /// Returns what is wrong with rules: what the last evaluation found, and those whose receiver is gone.
     #[must_use]
     pub fn failures(&self) -> Vec<Failure> {
-        self.0.live.read().failures.clone()
+        let mut failures = self.0.live.read().failures.clone();
+        let untold = |rule: &Rule| Some(Failure { rule: rule.name.clone(), problem: self.receiver_gone(rule)? });
+        failures.extend(self.rules().iter().filter_map(untold));
+        failures
+    }
+
+    /// A receiver that is only switched off is somebody's wish and no failure.
+    fn receiver_gone(&self, rule: &Rule) -> Option<RuleProblem> {
+        let receiver = rule.receiver.clone()?;
+        let gone = !self.0.settings.alerting.receiver_names().contains(&receiver);
+        gone.then_some(RuleProblem::NoReceiver { receiver })
     }
 
     /// Returns when rules were last evaluated.

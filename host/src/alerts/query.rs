@@ -1,9 +1,12 @@
 //! What the API reads from the store.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use watchfire_types::Timestamp;
 
 use super::view::{AlertDetail, AlertView, DecisionView, HistoryView, OutboxView, ReceiptView};
+use crate::delivery::notification::{Notification, NotifyReason};
 use crate::store::columns::{json, nanos, optional_time, time};
 
 /// Rows of history, decisions and notifications shown of one alert.
@@ -104,8 +107,29 @@ fn notification(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Outb
         expires_at: time(row, "expires_at")?,
         settled_at: optional_time(row, "settled_at")?,
         last_error: row.get("last_error")?,
-        notification: json(row, "payload")?,
+        notification: payload(row)?,
         receipts,
+    })
+}
+
+/// Returns what a row says; of one that a newer version wrote, to whom and when.
+fn payload(row: &Row<'_>) -> rusqlite::Result<Notification> {
+    if let Ok(notification) = json(row, "payload") {
+        return Ok(notification);
+    }
+    Ok(Notification {
+        id: row.get("id")?,
+        receiver: row.get("receiver")?,
+        group_key: row.get("group_key")?,
+        group_labels: BTreeMap::new(),
+        generation: row.get::<_, i64>("generation")? as u64,
+        reason: NotifyReason::First,
+        alerts: Vec::new(),
+        truncated: 0,
+        created_at: time(row, "created_at")?,
+        first_queued_at: time(row, "first_queued_at")?,
+        superseded: 0,
+        external_url: String::new(),
     })
 }
 

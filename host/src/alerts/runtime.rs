@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -61,9 +62,14 @@ pub struct Runner {
     rules: Arc<Vec<Rule>>,
     policy: Arc<Policy>,
     known: Arc<Known>,
-    windows: Windows,
+    /// Shared with the thread that counts and evaluates: both may take long, and are kept off the threads that serve requests.
+    windows: Arc<Mutex<Windows>>,
     /// Where the log is read next; `None` before the first read and after a change of rules.
     cursor: Option<u64>,
+    /// Up to where the log was read before the rules changed.
+    read_to: Option<u64>,
+    /// Whether groups are to be brought in line with changed rules.
+    rerouted: bool,
     /// What had been stored when reading began: when it is reached, the windows are complete.
     complete_at: u64,
     started: Timestamp,
@@ -84,7 +90,7 @@ impl Runner {
         let rules = alerts.rules();
         let policy = Arc::new(alerts.0.settings.policy(&rules));
         let committed = logs.committed();
-        let windows = Windows::new(&rules, &alerts.0.factory);
+        let windows = Windows::new(&rules, &alerts.0.factory, *committed.borrow());
         let copy = Arc::clone(&policy);
         let (known, next_flush) = alerts
             .0
@@ -102,8 +108,10 @@ impl Runner {
             rules,
             policy,
             known: Arc::new(known),
-            windows,
+            windows: Arc::new(Mutex::new(windows)),
             cursor: None,
+            read_to: None,
+            rerouted: false,
             complete_at: 0,
             started: now,
             next_flush,
@@ -123,31 +131,43 @@ impl Runner {
         let backlog = self.read_logs().await;
         let now = self.alerts.0.clock.now();
         self.housekeeping(now).await?;
-        self.windows.advance(now);
         let started = Instant::now();
         let options = Options { stale_after: 2 * self.alerts.0.settings.collection_interval, started: self.started };
-        let evaluation = evaluate(&self.rules, &*self.samples, &self.windows, &self.known, options, now);
-        self.alerts.0.meters.evaluated(&evaluation, self.windows.take_dropped(), started.elapsed());
+        let (rules, samples) = (Arc::clone(&self.rules), Arc::clone(&self.samples));
+        let (windows, known) = (Arc::clone(&self.windows), Arc::clone(&self.known));
+        let (evaluation, dropped) = blocking(move || {
+            let mut windows = windows.lock();
+            windows.advance(now);
+            let evaluation = evaluate(&rules, &*samples, &windows, &known, options, now);
+            Ok((evaluation, windows.take_dropped()))
+        })
+        .await?;
+        self.alerts.0.meters.evaluated(&evaluation, dropped, started.elapsed());
         let next_deadline = evaluation.next_deadline;
         self.store(evaluation, now).await?;
         Ok(Tick { next: [next_deadline, self.next_flush].into_iter().flatten().min(), backlog })
     }
 
-    /// Takes a changed list of rules: windows are rebuilt from the log.
+    /// Takes a changed list of rules: their windows are filled from the log.
     fn take_rules(&mut self) {
         let rules = self.alerts.rules();
         if Arc::ptr_eq(&rules, &self.rules) {
             return;
         }
         self.policy = Arc::new(self.alerts.0.settings.policy(&rules));
-        self.windows = Windows::new(&rules, &self.alerts.0.factory);
-        self.cursor = None;
+        let newer = Windows::new(&rules, &self.alerts.0.factory, *self.committed.borrow());
+        let mut windows = self.windows.lock();
+        let older = std::mem::replace(&mut *windows, newer);
+        windows.keep(older);
+        drop(windows);
+        self.read_to = self.cursor.take().or(self.read_to);
+        self.rerouted = true;
         self.rules = rules;
     }
 
     /// Counts new records; returns whether there are more.
     async fn read_logs(&mut self) -> bool {
-        if self.windows.is_empty() {
+        if !self.has_log_rules() {
             return false;
         }
         let stored = *self.committed.borrow_and_update();
@@ -171,26 +191,35 @@ impl Runner {
         let mut cursor = if let Some(cursor) = self.cursor {
             cursor
         } else {
-            let since = self.alerts.0.clock.now().minus(self.windows.longest());
+            let since = self.alerts.0.clock.now().minus(self.windows.lock().longest());
             let logs = Arc::clone(&self.logs);
             self.complete_at = stored;
-            blocking(move || logs.cursor_at_arrival(since)).await?
+            let cursor = blocking(move || logs.cursor_at_arrival(since)).await?;
+            // What has not been read yet is read, whatever times it has.
+            self.read_to.map_or(cursor, |read_to| cursor.min(read_to))
         };
         let mut batches = 0;
         while cursor < stored && batches < READ_BATCHES {
-            let logs = Arc::clone(&self.logs);
-            let batch = blocking(move || logs.read_after(cursor, READ_RECORDS)).await?;
-            let Some(last) = batch.seq.last() else { break };
-            self.windows.observe(&batch, self.alerts.0.clock.now());
-            cursor = *last;
+            let (logs, windows, clock) = (Arc::clone(&self.logs), Arc::clone(&self.windows), self.alerts.0.clock.clone());
+            let last = blocking(move || {
+                let batch = logs.read_after(cursor, READ_RECORDS)?;
+                windows.lock().observe(&batch, clock.now());
+                Ok(batch.seq.last().copied())
+            });
+            let Some(last) = last.await? else { break };
+            cursor = last;
             batches += 1;
             self.cursor = Some(cursor);
         }
         self.cursor = Some(cursor);
         // Stopping short for want of records means that retention took them.
         let backlog = cursor < stored && batches == READ_BATCHES;
-        self.windows.ready |= cursor >= self.complete_at || !backlog;
+        self.windows.lock().ready |= cursor >= self.complete_at || !backlog;
         Ok(backlog)
+    }
+
+    fn has_log_rules(&self) -> bool {
+        !self.windows.lock().is_empty()
     }
 
     async fn housekeeping(&mut self, now: Timestamp) -> Result<(), StoreError> {
@@ -202,6 +231,12 @@ impl Runner {
             self.pruned_at = self.pruned_at.map(|at| at.min(now));
         }
         self.last_now = now;
+        if self.rerouted {
+            let policy = Arc::clone(&self.policy);
+            self.alerts.0.database.write(move |transaction| upkeep::reconcile(transaction, &policy, now)).await?;
+            self.flush_read_at = Timestamp::ZERO;
+            self.rerouted = false;
+        }
         if self.pruned_at.is_none_or(|at| now.since(at) >= PRUNE_INTERVAL) {
             let policy = Arc::clone(&self.policy);
             self.alerts.0.database.write(move |transaction| upkeep::prune(transaction, &policy, now)).await?;
@@ -260,8 +295,15 @@ impl Runner {
     }
 }
 
+/// Does `work` where it delays no request. A panic in it is one here.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)?
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::Closed),
+        },
+    }
 }
 
 /// Waits for a change; for ever if there can be none.
@@ -320,7 +362,7 @@ impl Alerts {
             }
             let latest = clock.now().plus(self.0.settings.alerting.evaluation_interval);
             let deadline = tick.next.map_or(latest, |next| next.min(latest));
-            let has_log_rules = !runner.windows.is_empty();
+            let has_log_rules = runner.has_log_rules();
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = clock.sleep_until(deadline) => {}

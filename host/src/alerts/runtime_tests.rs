@@ -198,6 +198,48 @@ async fn a_log_that_cannot_be_read_resolves_nothing_and_stops_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_sender_whose_clock_is_behind_fires_a_rule_and_a_new_rule_does_not_resolve_it() {
+    let mut bench = Bench::new(vec![log_rule("burst", 60, 10.0, &[])]).await;
+    bench.at(0).await;
+    bench.log.push(&errors("api", &[START - 600; 10]));
+    bench.at(1).await;
+    assert_eq!(bench.states(), "burst firing");
+    bench.alerts.add_rule(Rule { origin: RuleOrigin::Api, ..log_rule("other", 60, 11.0, &[]) }).await.unwrap();
+    bench.log.push(&errors("api", &[START - 600; 10]));
+    bench.at(2).await;
+    assert_eq!(bench.states(), "burst firing");
+    assert_eq!(bench.runner.windows.lock().groups("burst", crate::alerts::types::Comparison::Greater, 0.0)[0].count, 20);
+    bench.at(63).await;
+    assert_eq!(bench.states(), "burst resolved");
+}
+
+/// Matches only after somebody else on the runtime has had a turn.
+struct Patient(Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl crate::alerts::windows::RecordMatcher for Patient {
+    fn matches(&self, _: &LogBatch, _: usize) -> bool {
+        self.0.lock().recv_timeout(Duration::from_secs(20)).is_ok()
+    }
+}
+
+#[tokio::test]
+async fn counting_does_not_hold_up_the_threads_that_serve_requests() {
+    let mut bench = Bench::new(vec![log_rule("burst", 60, 1.0, &[])]).await;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let receiver = Mutex::new(Some(receiver));
+    let factory: crate::alerts::windows::MatcherFactory =
+        Arc::new(move |_| Box::new(Patient(Mutex::new(receiver.lock().take().unwrap()))));
+    *bench.runner.windows.lock() = Windows::new(&bench.rules, &factory, 0);
+    bench.errors(1);
+    let other = async {
+        tokio::task::yield_now().await;
+        sender.send(()).unwrap();
+    };
+    tokio::join!(bench.at(0), other);
+    assert_eq!(bench.states(), "burst firing");
+}
+
+#[tokio::test]
 async fn with_no_group_wait_the_notification_is_queued_with_the_transition() {
     let mut bench = Bench::new(vec![metric_rule("disk", "disk", 80.0)]).await;
     let policy = Policy {
@@ -308,7 +350,24 @@ async fn a_rule_for_a_receiver_that_is_not_enabled_is_accepted_with_a_warning_an
     bench.alerts.add_rule(gone).await.unwrap();
     let before = bench.alerts.rules();
     assert_eq!(before.len(), 2);
-    assert_eq!(bench.restart().await.alerts.rules(), before);
+    let bench = bench.restart().await;
+    assert_eq!(bench.alerts.rules(), before);
+    let (_, rules) = request(&bench, "GET", "/api/v1/rules", "").await;
+    insta::assert_snapshot!(rules["rules"][1]["warning"].as_str().unwrap(), @"receiver `gone` is no longer in the configuration, so this rule tells nobody");
+    let failures = bench.alerts.failures();
+    assert_eq!(failures.iter().map(|failure| failure.rule.as_str()).collect::<Vec<_>>(), ["y"], "`mail` is only switched off");
+}
+
+#[tokio::test]
+async fn there_is_an_end_to_rules_made_through_the_api() {
+    let bench = Bench::new(Vec::new()).await;
+    let rule = |index: usize| Rule { origin: RuleOrigin::Api, ..metric_rule(&format!("r{index}"), "m", 1.0) };
+    bench.alerts.0.rules.send_replace(Arc::new((0..api::MAX_API_RULES).map(rule).collect()));
+    let (status, refused) = request(&bench, "POST", "/api/v1/rules", r#"{"name": "x", "metric": "m", "threshold": 1}"#).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    insta::assert_snapshot!(refused["error"]["message"].as_str().unwrap(), @"there are 1000 rules made through the API, and there may be no more: delete some, or write rules into the configuration file");
+    let long = format!(r#"{{"name": "x", "metric": "m", "threshold": 1, "annotations": {{"a": "{}"}}}}"#, "x".repeat(1 << 16));
+    assert_eq!(request(&bench, "POST", "/api/v1/rules", &long).await.0, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

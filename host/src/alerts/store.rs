@@ -41,6 +41,14 @@ pub struct Policy {
     pub max_alerts: u64,
 }
 
+impl Policy {
+    /// Returns whether the alerts of rule `rule` are told to `receiver`. Those of a rule that is gone stay where they were.
+    #[must_use]
+    pub fn tells(&self, rule: &str, receiver: &str) -> bool {
+        self.rules.get(rule).is_none_or(|(_, own)| own.as_deref().is_none_or(|own| own == receiver))
+    }
+}
+
 /// What an evaluation wants stored.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
@@ -199,7 +207,8 @@ fn wake_groups(connection: &Connection, policy: &Policy, fingerprint: &str, now:
     keys.iter().try_for_each(|key| schedule(connection, policy, key, now))
 }
 
-fn schedule(connection: &Connection, policy: &Policy, key: &str, now: Timestamp) -> rusqlite::Result<()> {
+/// Sets the deadline of a group of which an alert has changed.
+pub(crate) fn schedule(connection: &Connection, policy: &Policy, key: &str, now: Timestamp) -> rusqlite::Result<()> {
     let any_open: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM group_alerts WHERE group_key = ?1 AND open = 1)")?
         .query_row([key], |row| row.get(0))?;
@@ -247,7 +256,7 @@ fn flush(connection: &Connection, leases: &Leases, policy: &Policy, group: &Grou
         connection.execute("DELETE FROM groups WHERE key = ?1", [&group.key])?;
         return Ok(false);
     };
-    let (members, mut alerts): (Vec<Member>, Vec<NotifiedAlert>) = members(connection, policy, &group.key)?.into_iter().unzip();
+    let (members, mut alerts): (Vec<Member>, Vec<NotifiedAlert>) = members(connection, policy, group, now)?.into_iter().unzip();
     let flush = pipeline::flush(&members, group.last_notified_at, target.send_resolved, &policy.timing, now);
     let id = outbox::new_id(now);
     for ((member, alert), verdict) in members.iter().zip(&mut alerts).zip(&flush.verdicts) {
@@ -280,6 +289,11 @@ fn flush(connection: &Connection, leases: &Leases, policy: &Policy, group: &Grou
                 member.told.open && verdict.told.open
             ])?;
     }
+    for alert in alerts.iter().filter(|alert| !policy.tells(&alert.rule, &group.receiver)) {
+        connection
+            .prepare_cached("DELETE FROM group_alerts WHERE group_key = ?1 AND fingerprint = ?2 AND open = 0")?
+            .execute([&group.key, &alert.fingerprint])?;
+    }
     let generation = group.generation + u64::from(flush.notify.is_some());
     let last_notified_at = if flush.notify.is_some() { Some(now) } else { group.last_notified_at };
     connection
@@ -306,15 +320,23 @@ fn flush(connection: &Connection, leases: &Leases, policy: &Policy, group: &Grou
 }
 
 /// Returns the alerts of a group, as the pipeline and as a notification see them.
-fn members(connection: &Connection, policy: &Policy, key: &str) -> rusqlite::Result<Vec<(Member, NotifiedAlert)>> {
+///
+/// For a receiver to whom their rule no longer speaks they are over: it would never hear of their end.
+fn members(
+    connection: &Connection,
+    policy: &Policy,
+    group: &GroupRow,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<(Member, NotifiedAlert)>> {
     connection
         .prepare_cached(
             "SELECT alerts.*, told.open, told.told_at, told.since AS told_since
              FROM group_alerts AS told JOIN alerts USING (fingerprint) WHERE group_key = ?1 ORDER BY fingerprint",
         )?
-        .query_map([key], |row| {
-            let firing = row.get_ref("state")?.as_str()? == "firing";
+        .query_map([&group.key], |row| {
             let rule: String = row.get("rule")?;
+            let still = row.get_ref("state")?.as_str()? == "firing";
+            let firing = still && policy.tells(&rule, &group.receiver);
             let fingerprint: String = row.get("fingerprint")?;
             let told = Told { open: row.get("open")?, at: optional_time(row, "told_at")? };
             let fired_at = optional_time(row, "fired_at")?.unwrap_or_default();
@@ -335,7 +357,11 @@ fn members(connection: &Connection, policy: &Policy, key: &str) -> rusqlite::Res
                 threshold: row.get("threshold")?,
                 value: row.get("value")?,
                 starts_at: optional_time(row, "told_since")?.filter(|_| told.open).unwrap_or(fired_at),
-                ends_at: if firing { None } else { optional_time(row, "resolved_at")? },
+                ends_at: match (firing, still) {
+                    (true, _) => None,
+                    (false, true) => Some(now),
+                    (false, false) => optional_time(row, "resolved_at")?,
+                },
             };
             Ok((member, alert))
         })?

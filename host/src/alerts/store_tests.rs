@@ -402,6 +402,7 @@ fn a_new_receiver_is_told_what_fires_and_an_old_one_is_forgotten() {
     world.tick(true);
     world.settle_down(120);
     world.policy.targets[0].name = "mail".into();
+    world.policy.rules.insert("disk".into(), (None, None));
     world.crash();
     world.advance(10);
     world.tick(true);
@@ -409,6 +410,33 @@ fn a_new_receiver_is_told_what_fires_and_an_old_one_is_forgotten() {
     assert!(matches!(next, Next::Leased(leased) if leased.notification.receiver == "mail"));
     let groups: i64 = world.connection.query_row("SELECT count(*) FROM groups", [], |row| row.get(0)).unwrap();
     assert_eq!(groups, 1);
+}
+
+#[test]
+fn a_rule_that_changes_its_receiver_is_over_for_the_old_one_and_tells_the_new_one() {
+    let mut world = World::new();
+    world.policy.targets.push(Target { name: "mail".into(), send_resolved: true });
+    let receiver = |name: &str| HashMap::from([("disk".to_owned(), (None, Some(name.to_owned())))]);
+    world.policy.rules = receiver("chat");
+    world.truth[0] = true;
+    world.tick(true);
+    world.settle_down(120);
+    world.policy.rules = receiver("mail");
+    world.crash();
+    world.advance(10);
+    world.tick(true);
+    let next = outbox::lease(&world.connection, &world.leases, "mail", world.now).unwrap();
+    assert!(matches!(next, Next::Leased(leased) if leased.notification.status() == Status::Firing));
+    world.settle_down(40_000);
+    insta::assert_snapshot!(world.story(), @"60s first +a, 370s resolved -a");
+    let members: i64 =
+        world.connection.query_row("SELECT count(*) FROM group_alerts WHERE group_key LIKE 'chat%'", [], |row| row.get(0)).unwrap();
+    assert_eq!(members, 0);
+    world.leases = Leases::default();
+    world.policy.rules = receiver("chat");
+    world.crash();
+    world.settle_down(600);
+    assert!(world.story().ends_with("first +a"), "{}", world.story());
 }
 
 #[test]
@@ -427,6 +455,83 @@ fn after_a_dead_letter_no_resolution_follows_and_the_alert_is_told_again_later()
     world.truth[2] = false;
     world.settle_down(20_000);
     insta::assert_snapshot!(world.story(), @"14450s first +a");
+}
+
+#[test]
+fn the_end_of_what_was_lost_in_flight_is_not_told() {
+    let mut world = World::new();
+    world.truth[0] = true;
+    world.tick(true);
+    world.advance(10);
+    world.tick(true);
+    world.lease();
+    world.advance(400);
+    world.truth = [false, true, false];
+    world.tick(true);
+    world.settle(&Settled::Dead { error: "HTTP 404".into() });
+    world.settle_down(600);
+    insta::assert_snapshot!(world.story(), @"410s new_alerts +b");
+
+    // Nothing else in it, and the firing was lost: nothing goes out. A repetition that was lost: the end goes out.
+    for (heard, story) in [(false, ""), (true, "10s first +a, 14510s resolved -a")] {
+        let mut world = World::new();
+        world.truth[0] = true;
+        world.tick(true);
+        world.advance(10);
+        world.tick(true);
+        world.lease();
+        if heard {
+            world.deliver();
+            world.advance(14_400);
+            world.tick(true);
+            world.lease();
+        }
+        world.advance(if heard { 100 } else { 400 });
+        world.truth[0] = false;
+        world.tick(true);
+        world.advance(300);
+        world.tick(true);
+        world.settle(&Settled::Dead { error: "HTTP 404".into() });
+        world.lease();
+        world.deliver();
+        let ended = world.story();
+        assert_eq!(ended.split(',').count(), story.split(',').count(), "{ended}");
+        assert_eq!(ended.contains("-a"), heard, "{ended}");
+    }
+}
+
+#[test]
+fn what_a_newer_version_queued_becomes_a_dead_letter_and_its_alert_is_told_anew() {
+    let mut world = World::new();
+    world.truth = [true, false, true];
+    world.tick(true);
+    world.advance(10);
+    world.tick(true);
+    world.connection.execute(r#"UPDATE outbox SET payload = '{"v2": 1}' WHERE group_key LIKE '%disk%'"#, []).unwrap();
+    for _ in 0..2 {
+        world.lease();
+        world.deliver();
+    }
+    assert_eq!(world.counts().dead, 1);
+    let dead = &crate::alerts::query::outbox(&world.connection, Some("dead"), 10).unwrap()[0];
+    assert!(dead.receipts[0].detail.starts_with("this version cannot read it"), "{dead:?}");
+    world.settle_down(2_000);
+    assert!(world.story().contains("first +c") && world.story().contains("first +a"), "{}", world.story());
+}
+
+#[test]
+fn what_is_queued_for_a_receiver_that_is_gone_is_given_up_with_a_receipt() {
+    let mut world = World::new();
+    world.truth[0] = true;
+    world.tick(true);
+    world.advance(10);
+    world.tick(true);
+    assert_eq!(outbox::bury_orphans(&world.connection, &["mail".into()], world.now).unwrap(), ["chat"]);
+    let dead = &crate::alerts::query::outbox(&world.connection, Some("dead"), 10).unwrap()[0];
+    assert_eq!(
+        (dead.receipts[0].outcome.as_str(), dead.receipts[0].detail.as_str()),
+        ("dead", "receiver `chat` is no longer configured")
+    );
 }
 
 #[test]

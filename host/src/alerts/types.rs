@@ -106,6 +106,9 @@ pub enum Condition {
         aggregate: Aggregate,
     },
     /// The number of log records that arrived within the window: one alert per value of `group_by`.
+    ///
+    /// Arrival is when the host got them, so a sender's wrong clock does not matter. Only what happened more than the window and an
+    /// hour before does not count: the import of an old log raises no alert.
     LogCount {
         /// Which records count. Its times are not used.
         filter: LogFilter,

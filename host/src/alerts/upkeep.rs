@@ -7,7 +7,7 @@ use watchfire_types::Timestamp;
 
 use super::identity::{ALERT_NAME, Labels};
 use super::pipeline;
-use super::store::{Policy, join_groups};
+use super::store::{self, Policy, join_groups};
 use crate::delivery::outbox;
 use crate::store::columns::{json, nanos, to_json};
 
@@ -16,7 +16,8 @@ const KEEP_ROWS: u64 = 10_000;
 const KEEP_FOR: Duration = Duration::from_secs(30 * 86_400);
 
 /// Brings groups in line with a configuration that may have changed, and with a clock that may have stepped back: firing alerts
-/// reach receivers that are new, receivers that are gone are forgotten, far deadlines are cut.
+/// reach receivers that are new, receivers that are gone are forgotten, those to whom a rule no longer speaks are told that its alerts
+/// are over, far deadlines are cut.
 pub fn reconcile(connection: &Connection, policy: &Policy, now: Timestamp) -> rusqlite::Result<()> {
     let names = to_json(&policy.targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>())?;
     let gone = "SELECT key FROM groups WHERE receiver NOT IN (SELECT value FROM json_each(?1))";
@@ -29,7 +30,9 @@ pub fn reconcile(connection: &Connection, policy: &Policy, now: Timestamp) -> ru
         .collect::<rusqlite::Result<_>>()?;
     for (fingerprint, labels) in firing {
         let rule = labels.get(ALERT_NAME).cloned().unwrap_or_default();
-        let receiver = policy.rules.get(&rule).and_then(|(_, receiver)| receiver.clone());
+        leave_groups(connection, policy, &rule, &fingerprint, now)?;
+        // The alerts of a rule that is gone end at once: that is for those to hear who knew of them.
+        let Some((_, receiver)) = policy.rules.get(&rule) else { continue };
         for target in pipeline::route(receiver.as_deref(), &policy.targets) {
             let key = pipeline::group_key(&target.name, &pipeline::group_labels(&labels));
             let member: Option<()> = connection
@@ -39,6 +42,23 @@ pub fn reconcile(connection: &Connection, policy: &Policy, now: Timestamp) -> ru
                 let only = Policy { targets: vec![target.clone()], ..policy.clone() };
                 join_groups(connection, &only, &fingerprint, &labels, now)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Ends what receivers to whom `rule` no longer speaks believe of an alert.
+fn leave_groups(connection: &Connection, policy: &Policy, rule: &str, fingerprint: &str, now: Timestamp) -> rusqlite::Result<()> {
+    let groups: Vec<(String, String, bool)> = connection
+        .prepare_cached("SELECT key, receiver, open FROM group_alerts JOIN groups ON key = group_key WHERE fingerprint = ?1")?
+        .query_map([fingerprint], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (key, _, open) in groups.iter().filter(|(_, receiver, _)| !policy.tells(rule, receiver)) {
+        if *open {
+            store::schedule(connection, policy, key, now)?;
+        } else {
+            connection
+                .execute("DELETE FROM group_alerts WHERE group_key = ?1 AND fingerprint = ?2", [key.as_str(), fingerprint])?;
         }
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! How many log records of which kind arrived lately: what log rules compare with their threshold.
 //!
-//! A record counts from its arrival for the rule's window. Arrivals are kept in buckets of a second (wider for windows over ten
+//! A record counts from its arrival for the rule's window. What is read live arrives when it is read, whatever the sender's clock
+//! says; what had been stored before (a restart, a new rule) arrived when its sender observed it, as there is nothing better. What
+//! happened more than the window and an hour before it arrived is the import of something old, and does not count. Arrivals are kept in buckets of a second (wider for windows over ten
 //! minutes), and a bucket counts until its last moment has left the window: never too short, at most one bucket too long.
 
 use std::collections::{HashMap, VecDeque};
@@ -17,6 +19,8 @@ use crate::logs::LogFilter;
 pub const MAX_GROUPS: usize = 1_000;
 /// Longest value of `group_by`, in bytes; whoever sends logs makes them as long as a request may be.
 const MAX_VALUE_BYTES: usize = 1024;
+/// How much older than its window an event may be and still count: senders catch up after an outage, but imports raise no alert.
+pub const LATE: Duration = Duration::from_secs(3600);
 /// Most buckets per group: bounds memory to about 10 MB per rule at its worst.
 const MAX_BUCKETS: u64 = 600;
 
@@ -38,6 +42,12 @@ pub struct Windows {
 }
 
 struct RuleWindow {
+    /// What it was made for: a changed rule gets a new one.
+    condition: Condition,
+    /// Records up to this one had been stored when the rule was first seen.
+    stored: u64,
+    /// The last record seen; when the log is read again, those up to it have been counted.
+    seen: u64,
     matcher: Box<dyn RecordMatcher>,
     group_by: Vec<String>,
     window: Duration,
@@ -64,14 +74,17 @@ pub struct GroupCount<'a> {
 }
 
 impl Windows {
-    /// Returns empty windows for the log rules among `rules`.
+    /// Returns empty windows for the log rules among `rules`. Records after `stored` are read live.
     #[must_use]
-    pub fn new(rules: &[Rule], factory: &MatcherFactory) -> Self {
+    pub fn new(rules: &[Rule], factory: &MatcherFactory, stored: u64) -> Self {
         let windows = rules.iter().filter_map(|rule| match &rule.condition {
             Condition::Metric { .. } => None,
             Condition::LogCount { filter, group_by } => {
                 let seconds = rule.window.as_secs().div_ceil(MAX_BUCKETS).max(1);
                 let window = RuleWindow {
+                    condition: rule.condition.clone(),
+                    stored,
+                    seen: 0,
                     matcher: factory(filter),
                     group_by: group_by.clone(),
                     window: rule.window,
@@ -82,6 +95,17 @@ impl Windows {
             }
         });
         Self { rules: windows.collect(), ready: false, dropped: 0 }
+    }
+
+    /// Takes over what `older` windows have counted for rules that are the same still.
+    pub fn keep(&mut self, mut older: Self) {
+        for (name, window) in &mut self.rules {
+            let same = |old: &RuleWindow| old.condition == window.condition && old.window == window.window;
+            if older.rules.get(name).is_some_and(same) {
+                *window = older.rules.remove(name).expect("was just found");
+            }
+        }
+        self.dropped += older.dropped;
     }
 
     /// Returns whether there is no log rule, so that nobody need read the log.
@@ -96,19 +120,25 @@ impl Windows {
         self.rules.values().map(|rule| rule.window + rule.bucket).max().unwrap_or_default()
     }
 
-    /// Counts the records of `batch`, but for what delivery itself logged.
+    /// Counts the records of `batch`, which is read at `now`, but for what has been counted and what delivery itself logged.
+    ///
+    /// Records without a position in the log have been stored before.
     pub fn observe(&mut self, batch: &LogBatch, now: Timestamp) {
         // A failing channel must not raise alerts that go out through itself.
         let deliveries = batch.dict.find(crate::delivery::LOG_TARGET);
         for rule in self.rules.values_mut() {
             for row in 0..batch.len() {
-                if Some(batch.scope[row]) == deliveries {
+                let seq = batch.seq.get(row).copied().unwrap_or(0);
+                if Some(batch.scope[row]) == deliveries || (seq > 0 && seq <= rule.seen) {
                     continue;
                 }
-                if rule.matcher.matches(batch, row) && !rule.count(batch, row, now) {
+                let observed = Timestamp::from_nanos(batch.observed[row]);
+                let arrival = if seq > rule.stored { now } else { observed.min(now) };
+                if rule.matcher.matches(batch, row) && !rule.count(batch, row, arrival, now) {
                     self.dropped += 1;
                 }
             }
+            rule.seen = rule.seen.max(batch.seq.last().copied().unwrap_or(0));
         }
     }
 
@@ -156,10 +186,10 @@ impl Windows {
 }
 
 impl RuleWindow {
-    /// Counts one record; returns false if it would be one group too many.
-    fn count(&mut self, batch: &LogBatch, row: usize, now: Timestamp) -> bool {
-        let arrival = Timestamp::from_nanos(batch.observed[row]).min(now);
-        if arrival.plus(self.window) <= now {
+    /// Counts one record that came at `arrival`; returns false if it would be one group too many.
+    fn count(&mut self, batch: &LogBatch, row: usize, arrival: Timestamp, now: Timestamp) -> bool {
+        let event = Timestamp::from_nanos(batch.time[row]);
+        if arrival.plus(self.window) <= now || event.plus(self.window).plus(LATE) <= arrival {
             return true;
         }
         let width = self.bucket.as_secs();
@@ -238,7 +268,7 @@ pub(crate) mod testing {
         Arc::new(|filter| Box::new(ByLevel(filter.clone())))
     }
 
-    /// Returns a batch of errors of `service` that arrived at the given seconds.
+    /// Returns a batch of errors of `service` that happened, and by the sender's clock arrived, at the given seconds.
     pub(crate) fn errors(service: &str, seconds: &[u64]) -> LogBatch {
         let mut batch = LogBatch::default();
         let resource = batch.resource(vec![(keys::SERVICE_NAME.into(), service.into())]);
@@ -258,7 +288,7 @@ mod tests {
     use crate::alerts::engine::testing::{log_rule, seconds};
 
     fn windows(rule: &Rule) -> Windows {
-        Windows::new(std::slice::from_ref(rule), &factory())
+        Windows::new(std::slice::from_ref(rule), &factory(), 0)
     }
 
     #[test]
@@ -283,6 +313,71 @@ mod tests {
         assert_eq!(windows.groups("burst", Comparison::Greater, 0.0)[0].count, 4);
         windows.advance(seconds(161));
         assert_eq!(windows.groups("burst", Comparison::Greater, 0.0)[0].count, 3);
+    }
+
+    fn with_seqs(mut batch: LogBatch, first: u64) -> LogBatch {
+        batch.seq = (first..).take(batch.len()).collect();
+        batch
+    }
+
+    fn count(windows: &Windows) -> u64 {
+        windows.groups("burst", Comparison::Greater, 0.0)[0].count
+    }
+
+    #[test]
+    fn what_is_read_live_counts_from_now_on_whatever_the_senders_clock_says() {
+        let rule = log_rule("burst", 60, 1.0, &[]);
+        let mut windows = Windows::new(std::slice::from_ref(&rule), &factory(), 10);
+        let (behind, ahead) = (1_000, 900_000);
+        windows.observe(&with_seqs(errors("api", &[behind, ahead]), 11), seconds(4_000));
+        assert_eq!(count(&windows), 2);
+        windows.advance(seconds(4_060));
+        assert_eq!(count(&windows), 2, "at most one bucket too long");
+        windows.advance(seconds(4_061));
+        assert_eq!(count(&windows), 0);
+    }
+
+    #[test]
+    fn what_was_stored_before_counts_from_when_it_was_observed() {
+        let rule = log_rule("burst", 60, 1.0, &[]);
+        let mut windows = Windows::new(std::slice::from_ref(&rule), &factory(), 10);
+        windows.observe(&with_seqs(errors("api", &[1_000, 3_950, 900_000]), 8), seconds(4_000));
+        assert_eq!(count(&windows), 2);
+        windows.advance(seconds(4_011));
+        assert_eq!(count(&windows), 1);
+        windows.advance(seconds(4_061));
+        assert_eq!(count(&windows), 0);
+    }
+
+    #[test]
+    fn the_import_of_old_records_raises_no_alert() {
+        let rule = log_rule("burst", 60, 1.0, &[]);
+        let mut windows = Windows::new(std::slice::from_ref(&rule), &factory(), 0);
+        let now = 100_000;
+        let edge = now - 60 - LATE.as_secs();
+        let mut batch = with_seqs(errors("api", &[edge, edge + 1]), 1);
+        // An importer may give the present as the time of observation.
+        batch.observed.fill(seconds(now).as_nanos());
+        windows.observe(&batch, seconds(now));
+        assert_eq!(count(&windows), 1);
+    }
+
+    #[test]
+    fn a_rule_that_stays_keeps_its_count_when_others_change() {
+        let rule = log_rule("burst", 60, 1.0, &[]);
+        let mut windows = Windows::new(std::slice::from_ref(&rule), &factory(), 0);
+        let behind = with_seqs(errors("api", &[1_000, 1_000]), 1);
+        windows.observe(&behind, seconds(4_000));
+        let rules = [Rule { threshold: 5.0, ..rule.clone() }, log_rule("other", 60, 1.0, &[])];
+        let older = std::mem::replace(&mut windows, Windows::new(&rules, &factory(), 2));
+        windows.keep(older);
+        windows.observe(&behind, seconds(4_010));
+        assert_eq!(count(&windows), 2, "counted once");
+        assert_eq!(windows.groups("other", Comparison::Greater, 0.0)[0].count, 0, "a new rule sees no more than the stored times");
+        let changed = Rule { window: Duration::from_secs(90), ..rule };
+        let older = std::mem::replace(&mut windows, Windows::new(&[changed], &factory(), 2));
+        windows.keep(older);
+        assert_eq!(count(&windows), 0);
     }
 
     #[test]

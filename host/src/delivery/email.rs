@@ -2,14 +2,16 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::{self};
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
+use parking_lot::Mutex;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use watchfire_types::Timestamp;
@@ -23,6 +25,9 @@ use crate::alerts::annotations::number;
 
 /// Alerts shown one by one in a mail; the rest is counted.
 const MAX_SHOWN: usize = 100;
+/// Labels shown of one alert, and the longest text shown of a value, in characters: what is sent in must not fill mailboxes.
+const MAX_LABELS: usize = 64;
+const MAX_TEXT: usize = 4_096;
 /// How long a whole conversation may take: each of its steps may take [`TOTAL_TIMEOUT`].
 const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -54,6 +59,17 @@ pub struct EmailChannel {
     from: Mailbox,
     to: Vec<Mailbox>,
     address: String,
+    /// What became of a mail that not all recipients took.
+    partial: Mutex<Partial>,
+}
+
+/// Who is done with one notification, so that trying again does not mail them twice. In memory: a restart may.
+#[derive(Clone, Default)]
+struct Partial {
+    id: String,
+    delivered: Vec<Address>,
+    /// With what the server said.
+    refused: Vec<(Address, String)>,
 }
 
 impl EmailChannel {
@@ -87,7 +103,8 @@ impl EmailChannel {
         if let (Some(username), Some(password)) = (&email.username, &email.password) {
             builder = builder.credentials(Credentials::new(username.clone(), password.reveal().to_owned()));
         }
-        Ok(Self { transport: builder.build(), from, to, address: format!("{}:{}", email.smtp_host, email.smtp_port) })
+        let address = format!("{}:{}", email.smtp_host, email.smtp_port);
+        Ok(Self { transport: builder.build(), from, to, address, partial: Mutex::default() })
     }
 
     /// Returns server and port.
@@ -102,15 +119,77 @@ impl EmailChannel {
             Ok(message) => message,
             Err(reason) => return Outcome::Never { reason },
         };
-        match tokio::time::timeout(CONVERSATION_TIMEOUT, self.transport.send(message)).await {
+        match tokio::time::timeout(CONVERSATION_TIMEOUT, self.converse(&notification.id, message)).await {
             Err(_) => Outcome::Retry { after: None, class: "timeout", reason: "the mail server took too long".to_owned() },
-            Ok(Err(error)) => judge(&error),
-            Ok(Ok(response)) => {
-                let line = response.first_line().unwrap_or("").to_owned();
-                Outcome::Delivered { receipt: render::cut(&format!("{} {line}", response.code()), 200) }
-            }
+            Ok(outcome) => outcome,
         }
     }
+
+    /// Sends to all recipients at once; if the server objects, to each alone, so that one bad address keeps nobody else from knowing.
+    async fn converse(&self, id: &str, message: Message) -> Outcome {
+        let begun = self.partial.lock().id == id;
+        if !begun {
+            let error = match self.transport.send_raw(message.envelope(), &message.formatted()).await {
+                Ok(response) => return Outcome::Delivered { receipt: receipt(&response) },
+                Err(error) => error,
+            };
+            let outcome = judge(&error);
+            // What is wrong with the server or with us is wrong for each recipient.
+            let about_recipients =
+                error.status().is_some() && !matches!(outcome, Outcome::Credentials { .. } | Outcome::Retry { after: Some(_), .. });
+            if self.to.len() < 2 || !about_recipients {
+                return outcome;
+            }
+            *self.partial.lock() = Partial { id: id.to_owned(), ..Partial::default() };
+        }
+        self.each(&message).await
+    }
+
+    async fn each(&self, message: &Message) -> Outcome {
+        let bytes = message.formatted();
+        let mut later = None;
+        for recipient in &self.to {
+            let to = &recipient.email;
+            let done = {
+                let partial = self.partial.lock();
+                partial.delivered.contains(to) || partial.refused.iter().any(|(refused, _)| refused == to)
+            };
+            if done {
+                continue;
+            }
+            let envelope = match Envelope::new(Some(self.from.email.clone()), vec![to.clone()]) {
+                Ok(envelope) => envelope,
+                Err(error) => return Outcome::Never { reason: error.to_string() },
+            };
+            match self.transport.send_raw(&envelope, &bytes).await.map_err(|error| judge(&error)) {
+                Ok(_) => self.partial.lock().delivered.push(to.clone()),
+                Err(Outcome::Never { reason }) => self.partial.lock().refused.push((to.clone(), reason)),
+                Err(outcome) => later = later.or(Some((to.clone(), outcome))),
+            }
+        }
+        let partial = self.partial.lock().clone();
+        let refused = partial.refused.iter().map(|(to, reason)| format!("{to}: {reason}"));
+        let refused = refused.collect::<Vec<_>>().join("; ");
+        match later {
+            Some((to, Outcome::Retry { after, class, reason })) => {
+                Outcome::Retry { after, class, reason: render::cut(&format!("{to}: {reason}"), 300) }
+            }
+            Some((_, outcome)) => outcome,
+            None if partial.delivered.is_empty() => Outcome::Never { reason: render::cut(&refused, 300) },
+            None if refused.is_empty() => Outcome::Delivered { receipt: "250 taken for each recipient alone".to_owned() },
+            None => Outcome::Delivered {
+                receipt: render::cut(
+                    &format!("taken for {} of {}; refused: {refused}", partial.delivered.len(), self.to.len()),
+                    500,
+                ),
+            },
+        }
+    }
+}
+
+fn receipt(response: &smtp::response::Response) -> String {
+    let line = response.first_line().unwrap_or("");
+    render::cut(&format!("{} {line}", response.code()), 200)
 }
 
 fn tls_parameters(host: &str, egress: &Egress) -> Result<TlsParameters, String> {
@@ -165,9 +244,9 @@ fn text(notification: &Notification, now: Timestamp) -> String {
     for alert in notification.alerts.iter().take(MAX_SHOWN) {
         lines.push(String::new());
         lines.push(format!("{} {}: {}", alert.status.name().to_uppercase(), alert.level, render::describe(alert)));
-        lines.push(format!("  condition: {}", alert.condition));
-        let annotations = alert.annotations.iter().filter(|(name, _)| *name != "summary");
-        lines.extend(annotations.map(|(name, value)| format!("  {name}: {value}")));
+        lines.push(format!("  condition: {}", render::cut(&alert.condition, MAX_TEXT)));
+        let annotations = alert.annotations.iter().filter(|(name, _)| *name != "summary").take(MAX_LABELS);
+        lines.extend(annotations.map(|(name, value)| format!("  {name}: {}", render::cut(value, MAX_TEXT))));
     }
     lines.extend(more(notification).map(|more| format!("\nand {more} more")));
     if !notification.external_url.is_empty() {
@@ -186,24 +265,25 @@ struct Shown<'a> {
     status: String,
     color: &'static str,
     level: &'a str,
-    summary: &'a str,
-    description: Option<&'a String>,
+    summary: String,
+    description: Option<String>,
     runbook: Option<&'a String>,
     rows: Vec<(&'a str, String)>,
 }
 
 fn shown(alert: &NotifiedAlert) -> Shown<'_> {
-    let mut rows = vec![("condition", alert.condition.clone())];
+    let cut = |text: &String| render::cut(text, MAX_TEXT);
+    let mut rows = vec![("condition", cut(&alert.condition))];
     rows.extend(alert.value.map(|value| ("value", number(value))));
-    rows.extend(alert.labels.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    rows.extend(alert.labels.iter().take(MAX_LABELS).map(|(name, value)| (name.as_str(), cut(value))));
     rows.push(("since", render::to_second(alert.starts_at)));
     rows.extend(alert.ends_at.map(|end| ("until", render::to_second(end))));
     Shown {
         status: alert.status.name().to_uppercase(),
         color: if alert.status == Status::Firing { "#c0392b" } else { "#2e8b57" },
         level: &alert.level,
-        summary: alert.annotations.get("summary").unwrap_or(&alert.condition),
-        description: alert.annotations.get("description"),
+        summary: cut(alert.annotations.get("summary").unwrap_or(&alert.condition)),
+        description: alert.annotations.get("description").map(cut),
         // Nothing but a web address becomes a link.
         runbook: alert.annotations.get("runbook_url").filter(|url| url.starts_with("https://") || url.starts_with("http://")),
         rows,

@@ -1,5 +1,7 @@
 //! Cases for mail against a small SMTP server on loopback.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
@@ -84,6 +86,66 @@ async fn an_smtp_answer_says_what_follows() {
         assert_eq!(name(&outcome), expected, "{command}: {answer}: {outcome:?}");
         assert!(!format!("{outcome:?}").contains("hush"));
     }
+}
+
+/// Serves conversations for ever. `refuse` has what each address is answered; the addresses whose mail was taken are sent.
+async fn serve_all(listener: TcpListener, refuse: Arc<Mutex<Vec<(&'static str, &'static str)>>>, taken: Arc<Mutex<Vec<String>>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (reader, mut writer) = stream.into_split();
+        let mut lines = BufReader::new(reader).lines();
+        let _ = writer.write_all(b"220 test\r\n").await;
+        let (mut to, mut in_mail) = (Vec::new(), false);
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut answer = "250 fine";
+            match line.split(' ').next().unwrap_or_default() {
+                "." => {
+                    in_mail = false;
+                    taken.lock().append(&mut to);
+                }
+                _ if in_mail => continue,
+                "DATA" => (in_mail, answer) = (true, "354 go on"),
+                "RCPT" => {
+                    let known = refuse.lock().iter().find(|(address, _)| line.contains(address)).map(|(_, answer)| *answer);
+                    answer = known.unwrap_or(answer);
+                    if known.is_none() {
+                        to.push(line.split(['<', '>']).nth(1).unwrap().to_owned());
+                    }
+                }
+                _ => {}
+            }
+            if writer.write_all(format!("{answer}\r\n").as_bytes()).await.is_err() || line == "QUIT" {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recipient_that_is_refused_keeps_nobody_else_from_knowing_and_nobody_is_told_twice() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let email = Email {
+        smtp_host: "127.0.0.1".into(),
+        smtp_port: listener.local_addr().unwrap().port(),
+        tls: SmtpTls::None,
+        username: None,
+        password: None,
+        from_email: "watchfire@example.org".into(),
+        to_emails: ["gone@example.org", "full@example.org", "ops@example.org"].map(str::to_owned).to_vec(),
+    };
+    let refuse = Arc::new(Mutex::new(vec![("gone", "550 5.1.1 nobody"), ("full", "452 4.2.2 full")]));
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let server = tokio::spawn(serve_all(listener, Arc::clone(&refuse), Arc::clone(&taken)));
+    let channel = EmailChannel::new(&email, &Egress::new(None).unwrap()).unwrap();
+    let now = Timestamp::from_seconds(1_795_000_010);
+    let outcome = channel.send(&sample(), now).await;
+    assert!(matches!(&outcome, Outcome::Retry { reason, .. } if reason.starts_with("full@example.org: ")), "{outcome:?}");
+    assert_eq!(*taken.lock(), ["ops@example.org"]);
+    refuse.lock().pop();
+    let outcome = channel.send(&sample(), now).await;
+    let Outcome::Delivered { receipt } = outcome else { panic!("{outcome:?}") };
+    assert!(receipt.starts_with("taken for 2 of 3; refused: gone@example.org: ") && receipt.contains("nobody"), "{receipt}");
+    assert_eq!(*taken.lock(), ["ops@example.org", "full@example.org"]);
+    server.abort();
 }
 
 #[tokio::test]

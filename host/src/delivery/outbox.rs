@@ -12,8 +12,8 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use tokio::sync::watch;
 use watchfire_types::Timestamp;
 
-use super::notification::{Notification, Status};
-use crate::store::columns::{json, nanos, time, timestamp, to_json};
+use super::notification::{Notification, NotifiedAlert, Status};
+use crate::store::columns::{nanos, time, timestamp, to_json};
 use crate::store::crash::crash_point;
 use crate::store::{Database, StoreError};
 
@@ -104,7 +104,7 @@ pub fn enqueue(
 ) -> rusqlite::Result<()> {
     let mut next_attempt_at = notification.created_at;
     let mut attempts = 0_u32;
-    for row in queued_of_group(connection, &notification.group_key)? {
+    for row in queued_of_group(connection, &notification.group_key, notification.created_at)? {
         if leases.holds(&row.id) {
             continue;
         }
@@ -144,21 +144,57 @@ struct Queued {
     next_attempt_at: Timestamp,
 }
 
-/// Returns the undelivered notifications of a group, oldest first.
-fn queued_of_group(connection: &Connection, group_key: &str) -> rusqlite::Result<Vec<Queued>> {
-    connection
+/// Returns the undelivered notifications of a group, oldest first. What cannot be read is given up.
+fn queued_of_group(connection: &Connection, group_key: &str, now: Timestamp) -> rusqlite::Result<Vec<Queued>> {
+    let rows: Vec<(String, String, u32, Timestamp)> = connection
         .prepare_cached(
             "SELECT id, payload, attempts, next_attempt_at FROM outbox WHERE group_key = ?1 AND state = 'queued' ORDER BY position",
         )?
         .query_map([group_key], |row| {
-            Ok(Queued {
-                id: row.get("id")?,
-                notification: json(row, "payload")?,
-                attempts: row.get("attempts")?,
-                next_attempt_at: time(row, "next_attempt_at")?,
-            })
+            Ok((row.get("id")?, row.get("payload")?, row.get("attempts")?, time(row, "next_attempt_at")?))
         })?
-        .collect()
+        .collect::<rusqlite::Result<_>>()?;
+    let mut queued = Vec::with_capacity(rows.len());
+    for (id, payload, attempts, next_attempt_at) in rows {
+        match serde_json::from_str(&payload) {
+            Ok(notification) => queued.push(Queued { id, notification, attempts, next_attempt_at }),
+            Err(error) => bury_unreadable(connection, &id, group_key, &error, now)?,
+        }
+    }
+    Ok(queued)
+}
+
+/// Makes a row that this version cannot read a dead letter: it must not stand in the way of what can be sent.
+fn bury_unreadable(
+    connection: &Connection,
+    id: &str,
+    group_key: &str,
+    error: &serde_json::Error,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    bury(connection, id, &format!("this version cannot read it; was it queued by a newer one? {error}"), now)?;
+    // Its alerts are told anew, in words of this version.
+    connection
+        .prepare_cached(
+            "UPDATE group_alerts SET open = 0 WHERE group_key = ?1 AND open = 1 AND delivered = 0
+               AND fingerprint IN (SELECT fingerprint FROM outbox_alerts WHERE outbox_id = ?2)",
+        )?
+        .execute([group_key, id])?;
+    connection
+        .prepare_cached("UPDATE groups SET flush_at = min(coalesce(flush_at, ?2), ?2) WHERE key = ?1")?
+        .execute(params![group_key, nanos(now)])?;
+    Ok(())
+}
+
+/// Gives up a row that was not even tried, and leaves a receipt that says why.
+fn bury(connection: &Connection, id: &str, reason: &str, now: Timestamp) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO receipts SELECT id, attempts + 1, ?2, 'dead', ?3 FROM outbox WHERE id = ?1")?
+        .execute(params![id, nanos(now), reason])?;
+    connection
+        .prepare_cached("UPDATE outbox SET state = 'dead', settled_at = ?2, last_error = ?3 WHERE id = ?1")?
+        .execute(params![id, nanos(now), reason])?;
+    Ok(())
 }
 
 fn supersede(connection: &Connection, id: &str, by: &Notification) -> rusqlite::Result<()> {
@@ -178,8 +214,25 @@ fn link_alerts(connection: &Connection, notification: &Notification) -> rusqlite
 
 /// Takes the oldest row of `receiver` that is due and has no older one of its group before it.
 pub fn lease(connection: &Connection, leases: &Leases, receiver: &str, now: Timestamp) -> rusqlite::Result<Next> {
+    loop {
+        let (id, group_key, error) = match try_lease(connection, leases, receiver, now)? {
+            Ok(next) => return Ok(next),
+            Err(unreadable) => unreadable,
+        };
+        bury_unreadable(connection, &id, &group_key, &error, now)?;
+    }
+}
+
+type Unreadable = (String, String, serde_json::Error);
+
+fn try_lease(
+    connection: &Connection,
+    leases: &Leases,
+    receiver: &str,
+    now: Timestamp,
+) -> rusqlite::Result<Result<Next, Unreadable>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, payload, attempts, next_attempt_at, expires_at FROM outbox AS row
+        "SELECT id, group_key, payload, attempts, next_attempt_at, expires_at FROM outbox AS row
          WHERE receiver = ?1 AND state = 'queued' AND NOT EXISTS (
              SELECT 1 FROM outbox WHERE group_key = row.group_key AND state = 'queued' AND position < row.position)
          ORDER BY position",
@@ -196,12 +249,15 @@ pub fn lease(connection: &Connection, leases: &Leases, receiver: &str, now: Time
             later = Some(later.map_or(due, |earlier| earlier.min(due)));
             continue;
         }
-        let leased =
-            Leased { notification: json(row, "payload")?, attempts: row.get("attempts")?, expires_at: time(row, "expires_at")? };
+        let notification = match serde_json::from_str(row.get_ref("payload")?.as_str()?) {
+            Ok(notification) => notification,
+            Err(error) => return Ok(Err((id, row.get("group_key")?, error))),
+        };
+        let leased = Leased { notification, attempts: row.get("attempts")?, expires_at: time(row, "expires_at")? };
         leases.take(&id);
-        return Ok(Next::Leased(Box::new(leased)));
+        return Ok(Ok(Next::Leased(Box::new(leased))));
     }
-    Ok(later.map_or(Next::Empty, Next::Later))
+    Ok(Ok(later.map_or(Next::Empty, Next::Later)))
 }
 
 /// Stores what became of an attempt, with its receipt. The lease is freed by the caller once this is durable.
@@ -247,7 +303,7 @@ pub fn settle(
             connection
                 .prepare_cached("UPDATE outbox SET attempts = ?2, next_attempt_at = ?3, last_error = ?4 WHERE id = ?1")?
                 .execute(params![id, attempt, nanos(*at), error])?;
-            replace_by_newest(connection, &notification.group_key, *at, attempt)?;
+            replace_by_newest(connection, &notification.group_key, now, *at, attempt)?;
         }
         Settled::Dead { error } => {
             connection
@@ -260,8 +316,14 @@ pub fn settle(
 }
 
 /// Folds what could not be sent into a newer notification of the same group that was queued meanwhile.
-fn replace_by_newest(connection: &Connection, group_key: &str, at: Timestamp, attempts: u32) -> rusqlite::Result<()> {
-    let mut rows = queued_of_group(connection, group_key)?;
+fn replace_by_newest(
+    connection: &Connection,
+    group_key: &str,
+    now: Timestamp,
+    at: Timestamp,
+    attempts: u32,
+) -> rusqlite::Result<()> {
+    let mut rows = queued_of_group(connection, group_key, now)?;
     let Some(newest) = rows.pop() else { return Ok(()) };
     if rows.is_empty() {
         return Ok(());
@@ -281,8 +343,10 @@ fn replace_by_newest(connection: &Connection, group_key: &str, at: Timestamp, at
 
 /// After a dead letter: alerts that nobody got to know count as not told, so that no resolution follows, and are told again later.
 fn forget_untold(connection: &Connection, notification: &Notification, now: Timestamp, repeat: Duration) -> rusqlite::Result<()> {
-    if !queued_of_group(connection, &notification.group_key)?.is_empty() {
-        return Ok(());
+    let queued = queued_of_group(connection, &notification.group_key, now)?;
+    if !queued.is_empty() {
+        // What still fires is told by what is queued; only the end of what nobody heard of must not go out.
+        return queued.into_iter().try_for_each(|row| withdraw_untold(connection, notification, row, now));
     }
     let mut update = connection.prepare_cached(
         "UPDATE group_alerts SET open = 0 WHERE group_key = ?1 AND fingerprint = ?2 AND open = 1 AND delivered = 0",
@@ -293,6 +357,39 @@ fn forget_untold(connection: &Connection, notification: &Notification, now: Time
     connection
         .prepare_cached("UPDATE groups SET flush_at = min(coalesce(flush_at, ?2), ?2) WHERE key = ?1")?
         .execute(params![notification.group_key, nanos(now.plus(repeat))])?;
+    Ok(())
+}
+
+/// Takes out of a queued notification the resolutions of what `dead` would have told first.
+fn withdraw_untold(connection: &Connection, dead: &Notification, mut row: Queued, now: Timestamp) -> rusqlite::Result<()> {
+    let mut told = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM outbox JOIN outbox_alerts ON outbox_id = id
+                        WHERE group_key = ?1 AND fingerprint = ?2 AND state = 'delivered' AND created_at >= ?3)",
+    )?;
+    let mut kept = Vec::with_capacity(row.notification.alerts.len());
+    for alert in std::mem::take(&mut row.notification.alerts) {
+        let was_fresh = |lost: &&NotifiedAlert| lost.fingerprint == alert.fingerprint && lost.status == Status::Firing;
+        let untold = match dead.alerts.iter().find(was_fresh).filter(|_| alert.status == Status::Resolved) {
+            // An earlier notification of the same firing may have arrived, and this was its repetition.
+            Some(lost) => {
+                !told.query_row(params![dead.group_key, lost.fingerprint, nanos(lost.starts_at)], |row| row.get::<_, bool>(0))?
+            }
+            None => false,
+        };
+        if !untold {
+            kept.push(alert);
+        }
+    }
+    row.notification.alerts = kept;
+    if row.notification.alerts.is_empty() && row.notification.truncated == 0 {
+        connection
+            .prepare_cached("UPDATE outbox SET state = 'superseded', settled_at = ?2, last_error = ?3 WHERE id = ?1")?
+            .execute(params![row.id, nanos(now), format!("nobody got to know what it ends: {} was given up", dead.id)])?;
+    } else {
+        connection
+            .prepare_cached("UPDATE outbox SET payload = ?2 WHERE id = ?1")?
+            .execute([&row.id, &to_json(&row.notification)?])?;
+    }
     Ok(())
 }
 
@@ -313,11 +410,13 @@ pub fn bury_orphans(connection: &Connection, receivers: &[String], now: Timestam
         .collect::<rusqlite::Result<_>>()?;
     let gone: Vec<String> = queued.into_iter().filter(|name| !receivers.contains(name)).collect();
     for receiver in &gone {
-        connection.execute(
-            "UPDATE outbox SET state = 'dead', settled_at = ?2, last_error = 'its receiver is no longer configured'
-             WHERE receiver = ?1 AND state = 'queued'",
-            params![receiver, nanos(now)],
-        )?;
+        let ids: Vec<String> = connection
+            .prepare_cached("SELECT id FROM outbox WHERE receiver = ?1 AND state = 'queued'")?
+            .query_map([receiver], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for id in ids {
+            bury(connection, &id, &format!("receiver `{receiver}` is no longer configured"), now)?;
+        }
     }
     Ok(gone)
 }
