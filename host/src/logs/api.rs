@@ -121,7 +121,7 @@ async fn search(State(api): State<LogsApi>, headers: HeaderMap, params: Params) 
         let truncated = records.len() > limit;
         records.truncate(limit);
         let hint = if records.is_empty() && !truncated { Some(hint(&api.logs, &filter)?) } else { None };
-        Ok(SearchAnswer { truncated, records, hint })
+        Ok(SearchAnswer { records, truncated, hint })
     });
     Ok(Json(answer.await?).into_response())
 }

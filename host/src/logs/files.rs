@@ -225,7 +225,9 @@ impl DayFile {
     /// the same order.
     pub(super) fn changed(&self, removed: &[u64], add: impl FnOnce(&mut Outlines)) {
         if let Some(outlines) = &mut *self.outlines.lock() {
-            removed.iter().for_each(|first_seq| outlines.remove(*first_seq));
+            for first_seq in removed {
+                outlines.remove(*first_seq);
+            }
             add(outlines);
         }
     }
