@@ -94,7 +94,7 @@ impl Parts {
     fn log_store(&self) -> Part {
         match self.logs.failure() {
             Some(error) => {
-                let hint = "make room on the disk or mend its permissions; senders are told to try again meanwhile";
+                let hint = "make room on the disk, mend its permissions, or restart the host, as the reason says; senders are told to try again meanwhile";
                 Part::new("logs", PartState::Degraded, format!("records cannot be stored: {error}"), hint)
             }
             None => Part::ok("logs", format!("kept for {} days", self.config.logging.retention.as_secs() / 86_400)),
@@ -138,8 +138,7 @@ impl Parts {
         match failures.first() {
             None => Part::ok("alerting", format!("{rules} rules, {firing} firing")),
             Some(first) => {
-                let detail =
-                    format!("{} of {rules} rules cannot be evaluated; `{}`: {}", failures.len(), first.rule, first.problem);
+                let detail = format!("{} of {rules} rules do not work; `{}`: {}", failures.len(), first.rule, first.problem);
                 Part::new("alerting", PartState::Degraded, detail, "`watchfire rules` shows each with its reason")
             }
         }

@@ -55,7 +55,7 @@ pub struct RawRule {
     /// What the samples of the window become, with `metric`. Default: `last`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<Aggregate>,
-    /// How far back the condition looks. Default: `5m`.
+    /// How far back the condition looks. Log records count by their arrival here; those whose event is more than an hour older than the window do not count. Default: `5m`.
     pub window: HumanDuration,
     /// How long it must hold before the alert fires. Default: `0s`.
     #[serde(rename = "for")]
