@@ -306,22 +306,44 @@ impl Aggregate {
 }
 
 impl Rule {
-    /// Returns the condition in one line: `avg(system.cpu_percent) over 5m > 80`.
+    /// Returns the condition in one line: `avg(system.cpu_percent) over 5m > 80`, `log records (level ERROR) in 5m >= 10`.
     #[must_use]
     pub fn describe(&self) -> String {
         let window = HumanDuration(self.window);
         let subject = match &self.condition {
             Condition::Metric { name, aggregate: Aggregate::Last, .. } => name.clone(),
             Condition::Metric { name, aggregate, .. } => format!("{}({name}) over {window}", aggregate.name()),
-            Condition::LogCount { .. } => format!("log records in {window}"),
+            Condition::LogCount { filter, .. } => format!("log records{} in {window}", describe_filter(filter)),
         };
         format!("{subject} {} {}", self.comparison.symbol(), self.threshold)
     }
 }
 
+/// Returns ` (level ERROR, service shop)`, or nothing for a filter that takes everything.
+fn describe_filter(filter: &LogFilter) -> String {
+    let level = filter.level.map(|level| format!("level {level}"));
+    let text = (!filter.text.is_empty()).then(|| filter.text.clone());
+    let services = filter.services.iter().map(|name| format!("service {name}"));
+    let attributes = filter.attributes.iter().map(|(key, value)| format!("{key}={value}"));
+    let parts: Vec<String> = level.into_iter().chain(services).chain(attributes).chain(text).collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_condition_says_which_records_count() {
+        let filter = LogFilter {
+            text: "refused".into(),
+            level: Some(Severity::ERROR),
+            services: vec!["shop".into()],
+            ..LogFilter::default()
+        };
+        assert_eq!(describe_filter(&filter), " (level ERROR, service shop, refused)");
+        assert_eq!(describe_filter(&LogFilter::default()), "");
+    }
 
     /// Plays `script` (`MINUTEm:yes|no|gap` …) and returns what was seen to change, and when.
     fn play(hold_minutes: u64, keep_minutes: u64, script: &str) -> String {

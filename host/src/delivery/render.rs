@@ -172,7 +172,7 @@ pub fn alertmanager(notification: &Notification, now: Timestamp) -> Value {
 #[must_use]
 pub fn test_notification(id: String, receiver: &str, external_url: &str, now: Timestamp) -> Notification {
     let labels = BTreeMap::from([("alertname".to_owned(), "watchfire".to_owned())]);
-    let summary = format!("This is a test of receiver {receiver}. Nothing is wrong.");
+    let summary = format!("This is a test of receiver {receiver}: nothing is wrong");
     Notification {
         id,
         receiver: receiver.to_owned(),
