@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod attributes;
+pub mod columns;
 pub mod log;
 pub mod metric;
 pub mod severity;
