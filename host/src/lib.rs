@@ -14,5 +14,6 @@ pub mod inputs;
 pub mod logs;
 pub mod metrics;
 pub mod nearest;
+pub mod plugins;
 pub mod store;
 pub mod telemetry;

@@ -20,7 +20,13 @@ use crate::store::columns::{json, nanos, optional_time, time, timestamp, to_json
 use crate::store::crash::crash_point;
 
 /// The schema of `state.db`.
-pub const MIGRATIONS: &[Migration] = &[include_str!("../../migrations/state/0001_alerts.sql")];
+pub const MIGRATIONS: &[Migration] = &[
+    include_str!("../../migrations/state/0001_alerts.sql"),
+    include_str!("../../migrations/state/0002_plugins.sql"),
+    include_str!("../../migrations/state/0003_delivery_progress.sql"),
+    include_str!("../../migrations/state/0004_errors.sql"),
+    include_str!("../../migrations/state/0005_alert_cursors.sql"),
+];
 
 /// How alerts become notifications: the checked configuration, as far as it concerns that.
 #[derive(Clone, Debug)]

@@ -32,6 +32,7 @@ use crate::inputs::files::FileStatuses;
 use crate::inputs::{self, InputState, system};
 use crate::logs::{self, Logs};
 use crate::metrics::{self, Metrics, MetricsSettings};
+use crate::plugins::{self, Plugins};
 use crate::store::{DataDirectory, Database, StoreError};
 use crate::telemetry::{SelfMetrics, own_log};
 use janitor::Janitor;
@@ -107,7 +108,8 @@ impl Host {
         };
         let alerts = Alerts::open(state.clone(), outbox.clone(), settings, clock.clone(), &own, adapters::matchers()).await?;
         let ca_file = config.server.ca_file.as_deref();
-        let delivery = Delivery::new(outbox, &config.alerting, ca_file, external_url, clock.clone(), own.clone())?;
+        let plugins = Plugins::new(config.plugins.clone(), &data, state.clone(), clock.clone(), own.clone());
+        let delivery = Delivery::new(outbox, &config.alerting, &plugins, ca_file, external_url, clock.clone(), own.clone())?;
 
         // Nothing from here on can fail: no task is left behind, and what was kept is still there for whoever tries again.
         write_address(&data, address)?;
@@ -126,6 +128,7 @@ impl Host {
             metrics: metrics.clone(),
             alerts: alerts.clone(),
             delivery: delivery.clone(),
+            plugins: plugins.clone(),
             files: files.clone(),
             ended: ended.clone(),
             janitor: findings,
@@ -144,6 +147,8 @@ impl Host {
         }
         let routes = server::assemble(router, &documentation(), guard);
         spawn_server(&mut tasks, &connections, listener, routes, &shutdown);
+        // Compiling takes seconds: nobody waits for it.
+        tasks.spawn(watched("plugins", ended.clone(), async move { plugins.look().await }));
         let follow = inputs::files::follow(
             config.inputs.files.clone(),
             Arc::new(logs.clone()),
@@ -259,6 +264,7 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
     Router::new()
         .merge(alerts::api::routes(parts.alerts.clone()))
         .merge(delivery::api::routes(parts.delivery.clone()))
+        .merge(plugins::api::routes(parts.plugins.clone()))
         .layer(DefaultBodyLimit::max(1 << 20))
         .merge(logs::api::routes(parts.logs.clone(), parts.clock.clone(), shutdown.clone()))
         .merge(metrics::api::routes(metrics_api))
@@ -277,6 +283,7 @@ pub fn documentation() -> utoipa::openapi::OpenApi {
         metrics::api::ApiDoc::openapi(),
         alerts::api::ApiDoc::openapi(),
         delivery::api::ApiDoc::openapi(),
+        plugins::api::ApiDoc::openapi(),
         errors::api::ApiDoc::openapi(),
         inputs::ApiDoc::openapi(),
         status_api::ApiDoc::openapi(),

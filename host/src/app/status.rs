@@ -15,6 +15,7 @@ use crate::http::status::{MetricStats, Part, PartState, Status, StatusSource};
 use crate::inputs::files::{FileState, FileStatuses};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
+use crate::plugins::{PluginState, Plugins};
 use crate::store::StoreError;
 
 /// The handles that `status` looks through.
@@ -29,6 +30,7 @@ pub struct Parts {
     pub(super) metrics: Metrics,
     pub(super) alerts: Alerts,
     pub(super) delivery: Delivery,
+    pub(super) plugins: Plugins,
     pub(super) files: FileStatuses,
     pub(super) ended: super::Ended,
     pub(super) janitor: Arc<Mutex<Findings>>,
@@ -50,15 +52,12 @@ impl Parts {
         parts.extend(self.followed_files());
         parts.push(self.rules());
         parts.extend(self.receivers());
+        parts.extend(self.components());
         parts.push(self.storage());
         parts.extend(self.ended.lock().iter().map(|name| {
             Part::new(name, PartState::Degraded, "it has ended by itself; the host's log says why", "restart the host")
         }));
-        for (name, what) in [
-            ("error_tracking", "errors are not grouped"),
-            ("log_analysis", "patterns are not mined"),
-            ("plugins", "components are not run"),
-        ] {
+        for (name, what) in [("error_tracking", "errors are not grouped"), ("log_analysis", "patterns are not mined")] {
             let hint = "its configuration is accepted and waits for a later version";
             parts.push(Part::new(name, PartState::Inactive, format!("not built yet: {what}"), hint));
         }
@@ -154,6 +153,24 @@ impl Parts {
             }
         };
         self.config.alerting.receivers.iter().map(part).collect()
+    }
+
+    fn components(&self) -> Vec<Part> {
+        let part = |plugin: &crate::plugins::PluginView| {
+            let name = format!("plugin {}", plugin.name);
+            let kind = plugin.kind.map_or("component", crate::plugins::Kind::name);
+            match plugin.state {
+                PluginState::Ready => Part::ok(&name, format!("{kind}, {} calls, {} failures", plugin.calls, plugin.failures)),
+                PluginState::Loading | PluginState::Disabled | PluginState::NotGranted => {
+                    Part::new(&name, PartState::Inactive, plugin.state.to_string(), &plugin.reason)
+                }
+                PluginState::Waiting | PluginState::Failed => {
+                    let hint = format!("`watchfire plugin show {}` says more", plugin.name);
+                    Part::new(&name, PartState::Degraded, &plugin.reason, hint)
+                }
+            }
+        };
+        self.plugins.views().iter().map(part).collect()
     }
 
     fn storage(&self) -> Part {

@@ -8,8 +8,7 @@ use std::time::Duration;
 use super::duration::HumanDuration;
 use super::environment::Environment;
 use super::raw::{
-    RawAlerting, RawConfig, RawErrorTracking, RawInputs, RawLogAnalysis, RawLogging, RawPerformance, RawPlugins, RawServer,
-    RawStorage,
+    RawAlerting, RawConfig, RawErrorTracking, RawInputs, RawLogAnalysis, RawLogging, RawPerformance, RawServer, RawStorage,
 };
 use super::shape::join;
 use super::{
@@ -44,9 +43,9 @@ pub(super) fn check(raw: RawConfig, environment: &Environment) -> Checked {
         error_tracking: checker.error_tracking(&raw.error_tracking),
         alerting: checker.alerting(raw.alerting),
         log_analysis: checker.log_analysis(&raw.log_analysis),
+        plugins: checker.plugins(raw.plugins),
         warnings: Vec::new(),
     };
-    checker.plugins(&raw.plugins);
     config.warnings = checker.warnings;
     Checked { config, faults: checker.faults }
 }
@@ -215,10 +214,6 @@ impl Checker<'_> {
             max_patterns: raw.max_patterns as usize,
             auto_start: raw.auto_start,
         }
-    }
-
-    fn plugins(&mut self, raw: &RawPlugins) {
-        self.inactive("plugins", "the plugin runtime", &[("directories", !raw.directories.is_empty())]);
     }
 
     fn alerting(&mut self, raw: RawAlerting) -> Alerting {

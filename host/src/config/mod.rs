@@ -11,6 +11,7 @@ use watchfire_types::Severity;
 
 use crate::alerts::types::Rule;
 use crate::delivery::types::Receiver;
+use crate::plugins::PluginsConfig;
 
 mod check;
 pub mod duration;
@@ -18,7 +19,9 @@ pub mod environment;
 pub mod error;
 pub mod example;
 pub mod load;
+pub(crate) mod plugins;
 pub mod raw;
+pub mod raw_plugins;
 pub mod raw_rule;
 mod receivers;
 pub mod secret;
@@ -53,6 +56,8 @@ pub struct Config {
     pub alerting: Alerting,
     /// `log_analysis`.
     pub log_analysis: LogAnalysis,
+    /// `plugins`.
+    pub plugins: PluginsConfig,
     /// What is accepted but worth a word: placeholders left in place, keys whose part is not built yet. For `check` and `status`.
     pub warnings: Vec<String>,
 }
@@ -256,6 +261,7 @@ impl Default for Config {
                 disabled_receivers: Vec::new(),
             },
             log_analysis: LogAnalysis { analysis_interval: Duration::from_secs(300), max_patterns: 1000, auto_start: true },
+            plugins: PluginsConfig::default(),
             warnings: Vec::new(),
         }
     }

@@ -14,6 +14,7 @@ use super::duration::HumanDuration;
 use super::{Config, LogFormat};
 use crate::delivery::types::{SmtpTls, WebhookBody};
 
+pub use super::raw_plugins::{RawPlugin, RawPlugins};
 pub use super::raw_rule::{RawLogCondition, RawRule};
 
 /// Text that is a secret: a value, or `${NAME}` for an environment variable's. Neither printed nor written out again.
@@ -56,7 +57,7 @@ pub struct RawConfig {
     pub alerting: RawAlerting,
     /// Patterns and anomalies in logs. Accepted; inactive until the analysis engine is built.
     pub log_analysis: RawLogAnalysis,
-    /// WebAssembly components. Accepted; inactive until the plugin runtime is built.
+    /// WebAssembly components: where they lie, and what each may do.
     pub plugins: RawPlugins,
 }
 
@@ -266,7 +267,7 @@ pub struct RawNotifications {
     pub webhook: Option<RawWebhook>,
 }
 
-/// Someone who is told: a name, and either `webhook` or `email`.
+/// Someone who is told: a name, and one of `webhook`, `email` and `component`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name"]))]
@@ -279,6 +280,28 @@ pub struct RawReceiver {
     /// A mailbox. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<RawEmail>,
+    /// A plugin. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<RawComponent>,
+}
+
+/// A plugin that delivers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["plugin"]))]
+pub struct RawComponent {
+    /// Whether it is used. Default: true.
+    pub enabled: bool,
+    /// Name of the plugin, as under `plugins.components`. Required.
+    pub plugin: String,
+    /// Whether it is told when an alert is over. Default: true.
+    pub send_resolved: bool,
+}
+
+impl Default for RawComponent {
+    fn default() -> Self {
+        Self { enabled: true, plugin: String::new(), send_resolved: true }
+    }
 }
 
 /// A mailbox reached over SMTP.
@@ -343,14 +366,6 @@ pub struct RawLogAnalysis {
     pub max_patterns: u32,
     /// Whether analyzers start by themselves. Default: true.
     pub auto_start: bool,
-}
-
-/// WebAssembly components. Inactive until the plugin runtime is built.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawPlugins {
-    /// Folders searched beside `plugins` in the data directory. Default: none.
-    pub directories: Vec<PathBuf>,
 }
 
 impl Default for RawServer {

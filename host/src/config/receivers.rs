@@ -4,7 +4,7 @@ use lettre::message::Mailbox;
 
 use super::Secret;
 use super::check::Checker;
-use super::raw::{RawEmail, RawNotifications, RawReceiver, RawWebhook};
+use super::raw::{RawComponent, RawEmail, RawNotifications, RawReceiver, RawWebhook};
 use super::secrets;
 use crate::delivery::types::{Channel, Email, Receiver, SmtpTls, Webhook, is_loopback_host};
 
@@ -32,11 +32,14 @@ pub(super) fn check(
             checker.fault(format!("{path}.name"), format!("there is a receiver `{}` already", raw.name));
         }
         names.push(raw.name.clone());
-        match (raw.webhook, raw.email) {
-            (Some(webhook), None) => receivers.extend(checker.webhook(&format!("{path}.webhook"), &raw.name, webhook, true)),
-            (None, Some(email)) => receivers.extend(checker.email(&format!("{path}.email"), &raw.name, email, true)),
-            (Some(_), Some(_)) => checker.fault(path, "expected either `webhook` or `email`, found both"),
-            (None, None) => checker.fault(path, "expected `webhook` or `email`"),
+        match (raw.webhook, raw.email, raw.component) {
+            (Some(webhook), None, None) => receivers.extend(checker.webhook(&format!("{path}.webhook"), &raw.name, webhook, true)),
+            (None, Some(email), None) => receivers.extend(checker.email(&format!("{path}.email"), &raw.name, email, true)),
+            (None, None, Some(component)) => {
+                receivers.extend(checker.component(&format!("{path}.component"), &raw.name, component));
+            }
+            (None, None, None) => checker.fault(path, "expected `webhook`, `email` or `component`"),
+            _ => checker.fault(path, "expected one of `webhook`, `email` and `component`, found several"),
         }
     }
     (receivers, names)
@@ -73,6 +76,15 @@ impl Checker<'_> {
         let (smtp_host, smtp_port, from_email, to_emails) = (raw.smtp_host, raw.smtp_port, raw.from_email, raw.to_emails);
         let email = Email { smtp_host, smtp_port, tls, username, password, from_email, to_emails };
         Some(Receiver { name: name.to_owned(), channel: Channel::Email(email), send_resolved: raw.send_resolved })
+    }
+
+    fn component(&mut self, path: &str, name: &str, raw: RawComponent) -> Option<Receiver> {
+        if raw.plugin.is_empty() {
+            self.fault(format!("{path}.plugin"), "expected the name of a plugin");
+        }
+        let receiver =
+            Receiver { name: name.to_owned(), channel: Channel::Component(raw.plugin), send_resolved: raw.send_resolved };
+        raw.enabled.then_some(receiver)
     }
 
     fn login(&mut self, path: &str, username: Option<&str>, password: Option<&Secret>) {

@@ -14,7 +14,7 @@ use crate::nearest::{did_you_mean, nearest};
 const SYNONYMS: [(&str, &str); 4] = [("WARN", "WARNING"), ("ERR", "ERROR"), ("FATAL", "CRITICAL"), ("CRIT", "CRITICAL")];
 
 /// Where something does not fit, and what was expected.
-pub(super) type Misfit = (String, String);
+pub(crate) type Misfit = (String, String);
 
 /// The JSON Schema of a type.
 #[derive(Debug)]
@@ -45,6 +45,12 @@ impl Shape {
         Self(schemars::schema_for!(T).into())
     }
 
+    /// Returns the shape that a JSON Schema describes, as far as [`Shape`] knows JSON Schema.
+    #[must_use]
+    pub(crate) fn from_schema(schema: Value) -> Self {
+        Self(schema)
+    }
+
     /// Returns the JSON Schema itself.
     #[must_use]
     pub fn schema(&self) -> &Value {
@@ -53,7 +59,7 @@ impl Shape {
 
     /// Takes out of `value` all that does not fit, adding each to `misfits` with its path (which begins with `path`), and
     /// writes enumerated words as the type writes them. `null` means "not given".
-    pub(super) fn clean(&self, value: &mut Value, path: &str, misfits: &mut Vec<Misfit>) {
+    pub(crate) fn clean(&self, value: &mut Value, path: &str, misfits: &mut Vec<Misfit>) {
         if let Err(reason) = self.fit(value, &self.0, path, misfits) {
             misfits.push((path.to_owned(), reason));
             *value = Value::Object(Map::new());

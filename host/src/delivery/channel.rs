@@ -84,6 +84,7 @@ impl Sender {
         match &receiver.channel {
             Channel::Webhook(webhook) => WebhookChannel::new(webhook, egress).map(Self::Webhook).map_err(unusable),
             Channel::Email(email) => EmailChannel::new(email, egress).map(Self::Email).map_err(unusable),
+            Channel::Component(_) => Err(unusable("components are not wired yet".to_owned())),
         }
     }
 

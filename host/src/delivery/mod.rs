@@ -26,6 +26,7 @@ use tracing::{error, warn};
 
 use crate::clock::Clock;
 use crate::config::Alerting;
+use crate::plugins::Plugins;
 use crate::store::StoreError;
 use crate::telemetry::SelfMetrics;
 use channel::{ChannelError, Sender};
@@ -66,12 +67,14 @@ impl Delivery {
     pub fn new(
         outbox: Outbox,
         alerting: &Alerting,
+        plugins: &Plugins,
         ca_file: Option<&Path>,
         external_url: String,
         clock: Clock,
         metrics: SelfMetrics,
     ) -> Result<Self, ChannelError> {
         let egress = Egress::new(ca_file)?;
+        let _ = plugins;
         let entry = |receiver: &Receiver| {
             let sender = Sender::new(receiver, &egress).map(Arc::new).map_err(|failed| failed.to_string());
             let health = Health { last_error: sender.as_ref().err().cloned(), ..Health::default() };

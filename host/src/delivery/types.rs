@@ -22,6 +22,8 @@ pub enum Channel {
     Webhook(Webhook),
     /// SMTP.
     Email(Email),
+    /// The plugin of this name.
+    Component(String),
 }
 
 /// An HTTP endpoint.

@@ -93,6 +93,28 @@ pub const OWN: &[Entry] = &[
     entry("watchfire_outbox_oldest_age_seconds", Gauge, &[], "Age of the oldest notification that waits; 0 if none does."),
     entry("watchfire_outbox_rows", Gauge, &["state"], "Notifications in the outbox: queued, delivered or dead."),
     entry("watchfire_own_log_dropped_total", Counter, &[], "Records of the host's own log dropped because its queue was full."),
+    entry("watchfire_plugin_busy_seconds", Gauge, &["plugin"], "Time spent in calls into the plugin since the start."),
+    entry("watchfire_plugin_calls_total", Counter, &["plugin"], "Calls into the plugin."),
+    entry(
+        "watchfire_plugin_failures_total",
+        Counter,
+        &["plugin", "reason"],
+        "Calls that failed: reasons deadline, trap, malformed, refused.",
+    ),
+    entry(
+        "watchfire_plugin_lines_dropped_total",
+        Counter,
+        &["plugin"],
+        "Lines of the plugin that were too many for the host's log.",
+    ),
+    entry("watchfire_plugin_memory_bytes", Gauge, &["plugin"], "Memory of the plugin's last store."),
+    entry("watchfire_plugin_refusals_total", Counter, &["plugin"], "Times the host refused what the plugin asked for."),
+    entry(
+        "watchfire_plugin_series_dropped_total",
+        Counter,
+        &["plugin"],
+        "Points of the plugin's own series that were too many or not well formed.",
+    ),
     entry("watchfire_rule_evaluation_duration_seconds", Gauge, &[], "How long the last evaluation of all rules took."),
     entry("watchfire_rule_evaluations_total", Counter, &[], "Evaluations of all rules."),
     entry("watchfire_rule_records_dropped_total", Counter, &["reason"], "Log records that rules could not count."),
@@ -113,7 +135,9 @@ pub fn allows(name: &str, kind: MetricKind, labels: &[(&str, &str)]) -> bool {
         names.sort_unstable();
         entry.kind == kind && names == entry.labels
     };
-    !name.starts_with("watchfire_") || find(name).is_some_and(listed)
+    // What plugins count about themselves is named by them.
+    let of_plugin = || name.starts_with("watchfire_plugin_") && labels.iter().any(|(name, _)| *name == "plugin");
+    !name.starts_with("watchfire_") || find(name).map_or_else(of_plugin, listed)
 }
 
 /// Returns all metrics as the document `METRICS.md`.

@@ -1,0 +1,1 @@
+-- How far the delivery of a notification by a component has come, and what the last delivery for a group returned.

@@ -1,0 +1,1 @@
+-- Issues: error events that are the same error.

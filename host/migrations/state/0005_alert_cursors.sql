@@ -1,0 +1,1 @@
+-- How far alerts have read what others find.
