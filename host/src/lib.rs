@@ -3,6 +3,7 @@
 //! The map of the modules, and where to start reading, is in `ARCHITECTURE.md` beside this folder.
 
 pub mod alerts;
+pub mod analysis;
 pub mod app;
 pub mod cli;
 pub mod clock;

@@ -5,6 +5,7 @@
 pub mod annotations;
 pub mod api;
 pub mod engine;
+pub mod events;
 pub mod identity;
 pub mod pipeline;
 pub mod query;

@@ -1,0 +1,1 @@
+//! The analysis engine: analyzers that read the log, and what they find.
