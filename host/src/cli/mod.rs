@@ -12,6 +12,7 @@ mod ingest;
 mod logs;
 mod metrics;
 mod output;
+mod plugin;
 mod report;
 mod start;
 mod status;
@@ -73,6 +74,10 @@ fn dispatch(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Stop(args) => stop::stop(&args),
         Command::Check(args) => check::check(&args, out),
         Command::CreateConfig(args) => check::create_config(&args, out),
+        Command::CompileComponent { input, output } => {
+            crate::plugins::compile_file(&input, &output).map_err(anyhow::Error::msg)?;
+            Ok(Exit::Done)
+        }
         Command::Completions { shell } => {
             // Into memory first, since it panics if it cannot write.
             let mut script = Vec::new();
@@ -103,7 +108,13 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Rules(args) => alerts::rules(&args, out).await,
         Command::Alerts(args) => alerts::alerts(&args, out).await,
         Command::Outbox(args) => alerts::outbox(&args, out).await,
-        Command::Start(_) | Command::Stop(_) | Command::Check(_) | Command::CreateConfig(_) | Command::Completions { .. } => {
+        Command::Plugin(args) => plugin::plugin(&args, out).await,
+        Command::Start(_)
+        | Command::Stop(_)
+        | Command::Check(_)
+        | Command::CreateConfig(_)
+        | Command::CompileComponent { .. }
+        | Command::Completions { .. } => {
             unreachable!("these need no host")
         }
     }

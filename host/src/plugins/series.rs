@@ -12,7 +12,7 @@ const MAX_SERIES: usize = 200;
 
 /// The series of one plugin. Cheap to clone.
 #[derive(Clone)]
-pub struct PluginSeries {
+pub(super) struct PluginSeries {
     plugin: String,
     metrics: SelfMetrics,
     /// What of each counter has not made a whole number yet, by name and labels.
@@ -23,12 +23,12 @@ pub struct PluginSeries {
 impl PluginSeries {
     /// Returns the series of `plugin`; `dropped` counts what was too much or not well formed.
     #[must_use]
-    pub fn new(plugin: &str, metrics: SelfMetrics, dropped: Counter) -> Self {
+    pub(super) fn new(plugin: &str, metrics: SelfMetrics, dropped: Counter) -> Self {
         Self { plugin: plugin.to_owned(), metrics, known: Arc::default(), dropped }
     }
 
     /// Adds `delta` to a counter.
-    pub fn add(&self, name: &str, delta: f64, labels: &[(String, String)]) {
+    pub(super) fn add(&self, name: &str, delta: f64, labels: &[(String, String)]) {
         if !(delta.is_finite() && delta >= 0.0) {
             return self.dropped.inc();
         }
@@ -41,12 +41,12 @@ impl PluginSeries {
     }
 
     /// Sets a gauge.
-    pub fn set(&self, name: &str, value: f64, labels: &[(String, String)]) {
+    pub(super) fn set(&self, name: &str, value: f64, labels: &[(String, String)]) {
         self.with(name, labels, |metrics, name, labels, _| metrics.gauge(name, labels).set(value));
     }
 
     /// Records an observation: its count and sum.
-    pub fn record(&self, name: &str, value: f64, labels: &[(String, String)]) {
+    pub(super) fn record(&self, name: &str, value: f64, labels: &[(String, String)]) {
         self.add(&format!("{name}_count"), 1.0, labels);
         self.with(&format!("{name}_sum"), labels, |metrics, name, labels, sum| {
             *sum += value;
