@@ -371,6 +371,7 @@ impl Plugins {
             Some(file.path.as_path()) == path && file.size == stat.len() && file.modified == stat.modified().ok()
         };
         if let Some(known) = &known
+            && known.state != PluginState::Loading
             && known.decision == decision
             && known.settings == settings
             && match (&known.file, &stat) {
@@ -410,6 +411,12 @@ impl Plugins {
             }
             entry.state = state;
             entry.reason = reason;
+            // A file that was replaced by one which cannot run does not stop what ran.
+            let before = known.filter(|known| known.decision == entry.decision && known.settings == entry.settings);
+            if let Some(plugin) = before.and_then(|known| known.plugin) {
+                entry.plugin = Some(plugin);
+                entry.reason.push_str("; the component that was there before runs on until the next start");
+            }
         }
         self.0.entries.write().insert(name.to_owned(), entry);
         true
@@ -557,7 +564,7 @@ impl Plugins {
 impl Plugin {
     /// Makes a store of it and throws it away: what is wrong with its configuration is said now.
     fn try_once(&self, now: Timestamp) -> Result<(), super::types::CallError> {
-        self.set_up(None, &SecretBox::new(Arc::clone(&self.secrets)), now).map(drop)
+        self.set_up(None, &SecretBox::new(Arc::clone(&self.secrets)), super::plugin::SETUP_LIMIT, now).map(drop)
     }
 }
 
