@@ -8,6 +8,7 @@ mod bindings;
 mod cache;
 mod columns;
 mod engine;
+mod grants;
 mod guest;
 mod instance;
 mod kernels;
