@@ -106,6 +106,7 @@ impl Columns {
         self.0 & other.0 == other.0
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
