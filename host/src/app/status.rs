@@ -8,6 +8,7 @@ use watchfire_types::Timestamp;
 
 use super::janitor::Findings;
 use crate::alerts::Alerts;
+use crate::analysis::Analysis;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::Delivery;
@@ -31,6 +32,7 @@ pub struct Parts {
     pub(super) alerts: Alerts,
     pub(super) delivery: Delivery,
     pub(super) plugins: Plugins,
+    pub(super) analysis: Analysis,
     pub(super) files: FileStatuses,
     pub(super) ended: super::Ended,
     pub(super) janitor: Arc<Mutex<Findings>>,
@@ -57,7 +59,8 @@ impl Parts {
         parts.extend(self.ended.lock().iter().map(|name| {
             Part::new(name, PartState::Degraded, "it has ended by itself; the host's log says why", "restart the host")
         }));
-        for (name, what) in [("error_tracking", "errors are not grouped"), ("log_analysis", "patterns are not mined")] {
+        parts.push(self.analyzers());
+        for (name, what) in [("error_tracking", "errors are not grouped")] {
             let hint = "its configuration is accepted and waits for a later version";
             parts.push(Part::new(name, PartState::Inactive, format!("not built yet: {what}"), hint));
         }
@@ -171,6 +174,22 @@ impl Parts {
             }
         };
         self.plugins.views().iter().map(part).collect()
+    }
+
+    fn analyzers(&self) -> Part {
+        if !self.config.log_analysis.auto_start {
+            return Part::new("log_analysis", PartState::Inactive, "analyzers do not run", "set log_analysis.auto_start to true");
+        }
+        let count = self.analysis.analyzers();
+        let problems = self.analysis.problems();
+        match problems.first() {
+            None if count == 0 => Part::ok("log_analysis", "no analyzer is installed"),
+            None => Part::ok("log_analysis", format!("{count} analyzers")),
+            Some(first) => {
+                let detail = format!("{} of {count} analyzers do not work; `{}`: {}", problems.len(), first.plugin, first.detail);
+                Part::new("log_analysis", PartState::Degraded, detail, &first.hint)
+            }
+        }
     }
 
     fn storage(&self) -> Part {

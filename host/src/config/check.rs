@@ -202,11 +202,10 @@ impl Checker<'_> {
         let default = RawLogAnalysis::default();
         self.inactive(
             "log_analysis",
-            "the analysis engine",
+            "what mines patterns",
             &[
                 ("analysis_interval", raw.analysis_interval != default.analysis_interval),
                 ("max_patterns", raw.max_patterns != default.max_patterns),
-                ("auto_start", raw.auto_start != default.auto_start),
             ],
         );
         LogAnalysis {

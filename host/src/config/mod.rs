@@ -206,14 +206,14 @@ impl Alerting {
     }
 }
 
-/// `log_analysis`. Its engine is not built yet.
+/// `log_analysis`.
 #[derive(Clone, Debug)]
 pub struct LogAnalysis {
-    /// How often analyzers look.
+    /// How often patterns are looked at: not yet.
     pub analysis_interval: Duration,
     /// Patterns held in memory per source.
     pub max_patterns: usize,
-    /// Whether analyzers start by themselves.
+    /// Whether analyzers run.
     pub auto_start: bool,
 }
 

@@ -356,15 +356,15 @@ pub struct RawWebhook {
     pub send_resolved: bool,
 }
 
-/// Patterns and anomalies in logs. Inactive until the analysis engine is built.
+/// Analyzers, which read the log, and patterns, which are not mined yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLogAnalysis {
-    /// How often analyzers look. Default: 300 seconds.
+    /// How often patterns are looked at. Inactive until they are mined. Default: 300 seconds.
     pub analysis_interval: HumanDuration,
-    /// Patterns held in memory per source. Default: 1000.
+    /// Patterns held in memory per source. Inactive until they are mined. Default: 1000.
     pub max_patterns: u32,
-    /// Whether analyzers start by themselves. Default: true.
+    /// Whether analyzers run. Default: true.
     pub auto_start: bool,
 }
 
