@@ -15,6 +15,7 @@ mod kernels;
 pub mod kv;
 mod load;
 pub mod log;
+pub mod origin;
 pub mod plugin;
 mod room;
 pub mod secrets;
