@@ -46,6 +46,8 @@ pub enum Command {
     Rules(ListArgs),
     /// Lists alerts, or tells the whole story of one.
     Alerts(AlertsArgs),
+    /// Lists issues, shows one, or decides about one.
+    Errors(ErrorsArgs),
     /// Lists notifications: queued, delivered and given up.
     Outbox(ListArgs),
     /// Lists components, switches them on and off.
@@ -324,6 +326,30 @@ pub struct PluginArgs {
     pub json: bool,
 }
 
+/// `errors`.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ErrorsArgs {
+    #[command(subcommand)]
+    pub decide: Option<ErrorsDecide>,
+    /// The issue to show.
+    pub id: Option<String>,
+    /// Only issues with this status: unresolved, resolved, ignored.
+    #[arg(long, conflicts_with = "id")]
+    pub status: Option<String>,
+    /// `service.name`; may be repeated.
+    #[arg(long, value_name = "NAME", conflicts_with = "id")]
+    pub service: Vec<String>,
+    /// Only issues that occurred then or later: `15m`, `1h` or `7d` back from now, RFC 3339, or seconds since 1970.
+    #[arg(long, value_name = "TIME", conflicts_with = "id")]
+    pub since: Option<String>,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
 /// What to do with plugins; lists them if nothing is said.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PluginAction {
@@ -370,6 +396,26 @@ pub struct EnableArgs {
     /// File with its section of the configuration, one JSON object.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// What can be decided about an issue.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ErrorsDecide {
+    /// It is mended: if it occurs again, it has regressed.
+    Resolve {
+        /// The issue.
+        id: String,
+    },
+    /// It is counted on, and nobody is told.
+    Ignore {
+        /// The issue.
+        id: String,
+    },
+    /// Takes back what was decided.
+    Unresolve {
+        /// The issue.
+        id: String,
+    },
 }
 
 /// Commands that list something.

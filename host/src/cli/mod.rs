@@ -7,6 +7,7 @@ pub mod args;
 mod check;
 mod client;
 mod daemon;
+mod errors;
 mod export;
 mod ingest;
 mod logs;
@@ -107,6 +108,7 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Metrics(args) => metrics::metrics(&args, out).await,
         Command::Rules(args) => alerts::rules(&args, out).await,
         Command::Alerts(args) => alerts::alerts(&args, out).await,
+        Command::Errors(args) => errors::errors(&args, out).await,
         Command::Outbox(args) => alerts::outbox(&args, out).await,
         Command::Plugin(args) => plugin::plugin(&args, out).await,
         Command::Start(_)
