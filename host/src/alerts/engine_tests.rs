@@ -4,9 +4,8 @@ use parking_lot::Mutex;
 use watchfire_types::{MetricKind, SeriesKey};
 
 use super::*;
-use crate::alerts::types::RuleOrigin;
-use crate::alerts::windows::testing::{errors, factory};
-use crate::logs::LogFilter;
+use crate::alerts::log_windows::testing::{errors, factory};
+use crate::alerts::types::{RecordFilter, RuleOrigin};
 use crate::nearest::nearest;
 
 pub(crate) fn seconds(seconds: u64) -> Timestamp {
@@ -35,7 +34,7 @@ pub(crate) fn metric_rule(name: &str, metric: &str, threshold: f64) -> Rule {
 pub(crate) fn log_rule(name: &str, window_seconds: u64, threshold: f64, group_by: &[&str]) -> Rule {
     let group_by = group_by.iter().map(|key| (*key).to_owned()).collect();
     Rule {
-        condition: Condition::LogCount { filter: LogFilter::default(), group_by },
+        condition: Condition::LogCount { filter: RecordFilter::default(), group_by },
         comparison: Comparison::GreaterOrEqual,
         window: Duration::from_secs(window_seconds),
         ..metric_rule(name, "", threshold)
@@ -83,7 +82,7 @@ impl Bench {
     fn new(rule: Rule) -> Self {
         let rules = vec![rule];
         let mut windows = Windows::new(&rules, &factory(), 0);
-        windows.ready = true;
+        windows.logs.ready = true;
         Self { rules, samples: TestSamples::default(), windows, known: Known::new() }
     }
 
@@ -171,8 +170,8 @@ fn aggregates_look_at_the_window() {
 #[test]
 fn a_burst_of_lines_fires_and_resolves_when_it_has_left_the_window() {
     let mut bench = Bench::new(log_rule("burst", 60, 3.0, &["service.name"]));
-    bench.windows.observe(&errors("api", &[100, 100, 101]), seconds(101));
-    bench.windows.observe(&errors("web", &[100]), seconds(101));
+    bench.windows.logs.observe(&errors("api", &[100, 100, 101]), seconds(101));
+    bench.windows.logs.observe(&errors("web", &[100]), seconds(101));
     let evaluation = bench.at(101);
     assert_eq!(evaluation.next_deadline, Some(seconds(161)));
     assert_eq!(evaluation.transitions[0].labels["service.name"], "api");
@@ -183,11 +182,11 @@ fn a_burst_of_lines_fires_and_resolves_when_it_has_left_the_window() {
 #[test]
 fn nothing_resolves_before_the_windows_are_rebuilt() {
     let mut bench = Bench::new(log_rule("burst", 60, 1.0, &[]));
-    bench.windows.observe(&errors("api", &[100]), seconds(100));
+    bench.windows.logs.observe(&errors("api", &[100]), seconds(100));
     assert_eq!(bench.states(100), "firing");
     bench.windows = Windows::new(&bench.rules, &factory(), 0);
     assert_eq!(bench.states(110), "");
-    bench.windows.ready = true;
+    bench.windows.logs.ready = true;
     assert_eq!(bench.states(111), "inactive");
 }
 
@@ -197,7 +196,7 @@ fn too_few_records_alert_only_after_a_whole_window() {
     let evaluation = bench.at(10);
     assert_eq!((evaluation.transitions.len(), evaluation.next_deadline), (0, Some(seconds(60))));
     assert_eq!(bench.states(60), "firing");
-    bench.windows.observe(&errors("api", &[70]), seconds(70));
+    bench.windows.logs.observe(&errors("api", &[70]), seconds(70));
     let evaluation = bench.at(70);
     assert_eq!(evaluation.transitions[0].to, AlertState::Inactive);
     assert_eq!(evaluation.next_deadline, Some(seconds(131)));

@@ -9,8 +9,8 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::alerts::engine::testing::{TestSamples, log_rule, metric_rule};
+use crate::alerts::log_windows::testing::{errors, factory};
 use crate::alerts::types::RuleOrigin;
-use crate::alerts::windows::testing::{errors, factory};
 use crate::alerts::{Settings, api, query};
 use crate::clock::Clock;
 use crate::config::{Config, Secret};
@@ -208,7 +208,7 @@ async fn a_sender_whose_clock_is_behind_fires_a_rule_and_a_new_rule_does_not_res
     bench.log.push(&errors("api", &[START - 600; 10]));
     bench.at(2).await;
     assert_eq!(bench.states(), "burst firing");
-    assert_eq!(bench.runner.windows.lock().groups("burst", crate::alerts::types::Comparison::Greater, 0.0)[0].count, 20);
+    assert_eq!(bench.runner.windows.lock().logs.groups("burst", crate::alerts::types::Comparison::Greater, 0.0)[0].count, 20);
     bench.at(63).await;
     assert_eq!(bench.states(), "burst resolved");
 }
@@ -216,7 +216,7 @@ async fn a_sender_whose_clock_is_behind_fires_a_rule_and_a_new_rule_does_not_res
 /// Matches only after somebody else on the runtime has had a turn.
 struct Patient(Mutex<std::sync::mpsc::Receiver<()>>);
 
-impl crate::alerts::windows::RecordMatcher for Patient {
+impl crate::alerts::log_windows::RecordMatcher for Patient {
     fn matches(&self, _: &LogBatch, _: usize) -> bool {
         self.0.lock().recv_timeout(Duration::from_secs(20)).is_ok()
     }
@@ -227,7 +227,7 @@ async fn counting_does_not_hold_up_the_threads_that_serve_requests() {
     let mut bench = Bench::new(vec![log_rule("burst", 60, 1.0, &[])]).await;
     let (sender, receiver) = std::sync::mpsc::channel();
     let receiver = Mutex::new(Some(receiver));
-    let factory: crate::alerts::windows::MatcherFactory =
+    let factory: crate::alerts::log_windows::MatcherFactory =
         Arc::new(move |_| Box::new(Patient(Mutex::new(receiver.lock().take().unwrap()))));
     *bench.runner.windows.lock() = Windows::new(&bench.rules, &factory, 0);
     bench.errors(1);

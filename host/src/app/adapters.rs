@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use watchfire_types::{LogBatch, Timestamp};
 
+use crate::alerts::log_windows::{MatcherFactory, RecordMatcher};
 use crate::alerts::runtime::LogSource;
-use crate::alerts::windows::{MatcherFactory, RecordMatcher};
+use crate::alerts::types::{ErrorFilter, RecordFilter};
+use crate::errors::types::ErrorEvent;
 use crate::logs::Logs;
 use crate::logs::matcher::Matcher;
 use crate::store::StoreError;
@@ -25,14 +27,25 @@ impl LogSource for Logs {
     }
 }
 
-impl RecordMatcher for Matcher {
+/// The log engine's matcher, and for rules over errors what the error engine takes for one.
+struct RuleMatcher {
+    log: Matcher,
+    errors: Option<ErrorFilter>,
+}
+
+impl RecordMatcher for RuleMatcher {
     fn matches(&self, batch: &LogBatch, row: usize) -> bool {
-        Self::matches(self, batch, row)
+        self.log.matches(batch, row) && self.errors.as_ref().is_none_or(|filter| is_error(filter, batch, row))
     }
 }
 
-/// Returns what makes the log engine's matchers for rules.
+/// Returns whether row `row` of `batch` is an error event that `filter` means.
+fn is_error(filter: &ErrorFilter, batch: &LogBatch, row: usize) -> bool {
+    ErrorEvent::of(batch, row).is_some_and(|event| filter.kind.as_ref().is_none_or(|kind| *kind == event.kind))
+}
+
+/// Returns what makes the matchers of rules.
 #[must_use]
 pub fn matchers() -> MatcherFactory {
-    Arc::new(|filter| Box::new(Matcher::new(filter)))
+    Arc::new(|filter: &RecordFilter| Box::new(RuleMatcher { log: Matcher::new(&filter.log), errors: filter.errors.clone() }))
 }

@@ -147,6 +147,7 @@ impl Host {
         }
         let routes = server::assemble(router, &documentation(), guard);
         spawn_server(&mut tasks, &connections, listener, routes, &shutdown);
+        let analyzers = plugins.clone();
         // Compiling takes seconds: nobody waits for it.
         tasks.spawn(watched("plugins", ended.clone(), async move { plugins.look().await }));
         let follow = inputs::files::follow(
@@ -164,9 +165,14 @@ impl Host {
             tasks.spawn(watched("performance", ended.clone(), unfailing(collect)));
         }
         tasks.spawn({
-            let (alerts, samples, source, stop) = (alerts, Arc::new(metrics.clone()), Arc::new(logs.clone()), shutdown.clone());
-            let changed = metrics.changed();
-            watched("alerting", ended.clone(), async move { alerts.run(samples, source, changed, stop).await })
+            let sources = alerts::runtime::Sources {
+                samples: Arc::new(metrics.clone()),
+                logs: Arc::new(logs.clone()),
+                events: Vec::new(),
+                analyzers: Arc::new(move || analyzers.views().into_iter().map(|view| view.name).collect()),
+            };
+            let (changed, stop) = (metrics.changed(), shutdown.clone());
+            watched("alerting", ended.clone(), async move { alerts.run(sources, changed, stop).await })
         });
         tasks.spawn({
             let stop = shutdown.clone();
