@@ -157,3 +157,136 @@ pub(super) fn in_brackets(parts: impl Iterator<Item = String>) -> String {
     let parts: Vec<String> = parts.collect();
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// Events in memory, which outlive the host.
+    #[derive(Clone)]
+    pub(crate) struct TestEvents(Arc<Inner>);
+
+    struct Inner {
+        events: Mutex<Vec<Event>>,
+        stored: watch::Sender<u64>,
+        broken: AtomicBool,
+    }
+
+    impl TestEvents {
+        pub(crate) fn new() -> Self {
+            Self(Arc::new(Inner { events: Mutex::default(), stored: watch::Sender::new(0), broken: AtomicBool::new(false) }))
+        }
+
+        /// Stores an event about `key` at `at`, as `change` makes it.
+        pub(crate) fn push_with(&self, key: &str, at: Timestamp, change: impl FnOnce(&mut Event)) {
+            let position = *self.0.stored.borrow() + 1;
+            let mut event = finding(key, position, at);
+            change(&mut event);
+            self.0.events.lock().push(event);
+            self.0.stored.send_replace(position);
+        }
+
+        pub(crate) fn push(&self, key: &str, at: Timestamp) {
+            self.push_with(key, at, |_| {});
+        }
+
+        /// Retention takes everything.
+        pub(crate) fn forget(&self) {
+            self.0.events.lock().clear();
+        }
+
+        pub(crate) fn set_broken(&self, broken: bool) {
+            self.0.broken.store(broken, Ordering::Relaxed);
+        }
+
+        fn check(&self) -> Result<(), StoreError> {
+            let broken = self.0.broken.load(Ordering::Relaxed);
+            if broken { Err(StoreError::Damaged { place: "analysis.db".into(), what: "rust".into() }) } else { Ok(()) }
+        }
+    }
+
+    impl EventSource for TestEvents {
+        fn events_after(&self, position: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+            self.check()?;
+            let events = self.0.events.lock();
+            Ok(events.iter().filter(|event| event.position > position).take(limit).cloned().collect())
+        }
+
+        fn position_at(&self, time: Timestamp) -> Result<u64, StoreError> {
+            self.check()?;
+            let first = self.0.events.lock().iter().find(|event| event.at >= time).map(|event| event.position - 1);
+            Ok(first.unwrap_or(*self.0.stored.borrow()))
+        }
+
+        fn stored(&self) -> watch::Receiver<u64> {
+            self.0.stored.subscribe()
+        }
+    }
+
+    /// A finding of `ssh` about `key`.
+    pub(crate) fn finding(key: &str, position: u64, at: Timestamp) -> Event {
+        Event {
+            position,
+            at,
+            severity: Severity::WARN,
+            source: "ssh".into(),
+            kind: "brute_force".into(),
+            key: key.into(),
+            title: format!("attack from {key}"),
+            message: format!("finding {position}"),
+            labels: BTreeMap::from([("ip".to_owned(), key.to_owned())]),
+            count: 1,
+        }
+    }
+
+    /// Takes every finding.
+    pub(crate) fn any_finding() -> EventFilter {
+        EventFilter::Finding { analyzer: None, rule: None, level: None, labels: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::finding;
+    use super::*;
+
+    #[test]
+    fn all_that_a_rule_names_must_hold() {
+        let event = finding("10.0.0.1", 1, Timestamp::ZERO);
+        let filter = |analyzer: &str, rule: &str, level, label: &str| EventFilter::Finding {
+            analyzer: Some(analyzer.into()),
+            rule: Some(rule.into()),
+            level: Some(level),
+            labels: vec![("ip".into(), label.into())],
+        };
+        assert!(filter("ssh", "brute_force", Severity::WARN, "10.0.0.1").matches(&event));
+        for other in [
+            filter("sshd", "brute_force", Severity::WARN, "10.0.0.1"),
+            filter("ssh", "scan", Severity::WARN, "10.0.0.1"),
+            filter("ssh", "brute_force", Severity::ERROR, "10.0.0.1"),
+            filter("ssh", "brute_force", Severity::WARN, "10.0.0.2"),
+        ] {
+            assert!(!other.matches(&event), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn issues_that_come_back_count_if_wanted() {
+        let mut event = Event { kind: "new".into(), source: "errors".into(), ..finding("7", 1, Timestamp::ZERO) };
+        event.labels.insert(keys::SERVICE_NAME.into(), "shop".into());
+        let filter = |service: &str, regressions| EventFilter::NewIssue { service: Some(service.into()), level: None, regressions };
+        assert!(filter("shop", false).matches(&event) && !filter("api", false).matches(&event));
+        event.kind = "regressed".into();
+        assert!(filter("shop", true).matches(&event) && !filter("shop", false).matches(&event));
+        let any = filter("shop", true);
+        assert_eq!(
+            [any.value_of(&event, "issue"), any.value_of(&event, "kind"), any.value_of(&event, "x")],
+            ["7", "regressed", ""]
+        );
+    }
+}

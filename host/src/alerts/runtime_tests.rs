@@ -9,6 +9,8 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::alerts::engine::testing::{TestSamples, log_rule, metric_rule};
+use crate::alerts::events::testing::TestEvents;
+use crate::alerts::events::{FINDINGS, ISSUES};
 use crate::alerts::log_windows::testing::{errors, factory};
 use crate::alerts::types::RuleOrigin;
 use crate::alerts::{Settings, api, query};
@@ -19,6 +21,9 @@ use crate::delivery::outbox::Outbox;
 use crate::delivery::types::{Channel, Receiver, Webhook, WebhookBody};
 use crate::store::Database;
 use crate::telemetry::SelfMetrics;
+
+#[path = "runtime_event_tests.rs"]
+mod events;
 
 const START: u64 = 1_795_000_000;
 
@@ -67,9 +72,20 @@ struct Bench {
     clock: Clock,
     samples: Arc<TestSamples>,
     log: TestLog,
+    findings: TestEvents,
+    issues: TestEvents,
     database: Database,
     alerts: Alerts,
     runner: Runner,
+}
+
+fn sources(samples: &Arc<TestSamples>, log: &TestLog, findings: &TestEvents, issues: &TestEvents) -> Sources {
+    Sources {
+        samples: Arc::clone(samples) as _,
+        logs: Arc::new(log.clone()),
+        events: vec![(FINDINGS, Arc::new(findings.clone()) as _), (ISSUES, Arc::new(issues.clone()) as _)],
+        analyzers: Arc::new(|| vec!["ssh-brute-force".to_owned()]),
+    }
 }
 
 async fn open(folder: &tempfile::TempDir, rules: &[Rule], clock: &Clock) -> (Database, Alerts) {
@@ -93,19 +109,20 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Timestamp::from_seconds(START));
         let (samples, log) = (Arc::new(TestSamples::default()), TestLog::new());
+        let (findings, issues) = (TestEvents::new(), TestEvents::new());
         let (database, alerts) = open(&folder, &rules, &clock).await;
-        let runner = Runner::new(alerts.clone(), Arc::clone(&samples) as _, Arc::new(log.clone())).await.unwrap();
-        Self { folder, rules, clock, samples, log, database, alerts, runner }
+        let runner = Runner::new(alerts.clone(), sources(&samples, &log, &findings, &issues)).await.unwrap();
+        Self { folder, rules, clock, samples, log, findings, issues, database, alerts, runner }
     }
 
     /// The process ends and another one begins.
     async fn restart(self) -> Self {
-        let Self { folder, rules, clock, samples, log, database, alerts, runner } = self;
+        let Self { folder, rules, clock, samples, log, findings, issues, database, alerts, runner } = self;
         database.close();
         drop((alerts, runner));
         let (database, alerts) = open(&folder, &rules, &clock).await;
-        let runner = Runner::new(alerts.clone(), Arc::clone(&samples) as _, Arc::new(log.clone())).await.unwrap();
-        Self { folder, rules, clock, samples, log, database, alerts, runner }
+        let runner = Runner::new(alerts.clone(), sources(&samples, &log, &findings, &issues)).await.unwrap();
+        Self { folder, rules, clock, samples, log, findings, issues, database, alerts, runner }
     }
 
     fn errors(&self, count: usize) {
@@ -273,9 +290,10 @@ async fn the_loop_notices_data_and_deadlines_by_itself() {
     let shutdown = CancellationToken::new();
     let (_sender, metrics_changed) = watch::channel(0);
     let running = tokio::spawn({
-        let (alerts, samples, log) = (bench.alerts.clone(), Arc::clone(&bench.samples), bench.log.clone());
+        let alerts = bench.alerts.clone();
+        let sources = sources(&bench.samples, &bench.log, &bench.findings, &bench.issues);
         let shutdown = shutdown.clone();
-        async move { alerts.run(samples as _, Arc::new(log), metrics_changed, shutdown).await }
+        async move { alerts.run(sources, metrics_changed, shutdown).await }
     });
     let mut queued = bench.alerts.0.outbox.changes();
     bench.errors(10);
