@@ -28,8 +28,7 @@ struct Config {
 }
 
 const SCHEMA: &str = r#"{"type": "object", "additionalProperties": false, "properties": {"where": {"type": "string"},
-    "mode": {"type": "string"}, "url": {"type": "string"}, "forbidden_url": {"type": "string"},
-    "token": {"type": "string", "x-secret": true}}}"#;
+    "mode": {"type": "string"}, "url": {"type": "string"}, "forbidden_url": {"type": "string"}}}"#;
 
 impl Hostile {
     fn at(&self, place: &str) -> Result<()> {
