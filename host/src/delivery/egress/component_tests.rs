@@ -180,7 +180,8 @@ async fn names_that_stand_for_this_machine_or_its_network_are_refused() {
         let failed = send(&egress, &policy, &boxed, &get(&url)).await.unwrap_err();
         assert!(matches!(failed, Failed::Sent { code: CONNECT, .. }), "{failed:?}");
     }
-    let failed = send(&egress, &policy(&["http://loopback.example.com"]), &boxed, &get("http://loopback.example.com")).await.unwrap_err();
+    let failed =
+        send(&egress, &policy(&["http://loopback.example.com"]), &boxed, &get("http://loopback.example.com")).await.unwrap_err();
     insta::assert_snapshot!(message(failed), @"address: `loopback.example.com` stands for 127.0.0.1, a loopback address: grant `private_addresses` if that is meant");
     // Whoever grants an address, or this machine by name, means it.
     for granted in [format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}")] {
@@ -213,11 +214,12 @@ async fn redirects_are_handed_over_and_not_followed() {
 async fn headers_methods_and_sizes_have_bounds() {
     let origin = format!("http://{}", server().await);
     let (boxed, policy) = (secrets("hush\r\nX-More: 1", &origin), policy(&[&origin]));
+    let egress = egress();
     let refused = async |change: &dyn Fn(&mut Request)| {
         let mut request = get(&origin);
         request.method = "POST".into();
         change(&mut request);
-        match send(&policy, &boxed, &request).await {
+        match send(&egress, &policy, &boxed, &request).await {
             Err(Failed::Refused { message, .. }) => message,
             other => panic!("{other:?}"),
         }
@@ -241,7 +243,7 @@ async fn headers_methods_and_sizes_have_bounds() {
     let small = ChannelLimits { max_body_bytes: 10, ..ChannelLimits::default() };
     let mut request = get(&origin);
     request.body = vec![b'x'; 11];
-    let failed = egress().send(&policy, &small, &boxed, &request, ENOUGH).await.unwrap_err();
+    let failed = egress.send(&policy, &small, &boxed, &request, ENOUGH).await.unwrap_err();
     insta::assert_snapshot!(message(failed), @"body: its body has more than 10 bytes");
 }
 
