@@ -102,13 +102,19 @@ impl Config {
             return Err(Error::configuration(format!("url: `{}` is no http or https URL", self.url)));
         }
         if self.url.contains("access_token=") {
-            return Err(Error::configuration("url: the access token is a secret: give it under `secrets`, and here what stands before the `?`"));
+            return Err(Error::configuration(
+                "url: the access token is a secret: give it under `secrets`, and here what stands before the `?`",
+            ));
         }
         for (key, names) in [("at_mobiles", &self.at_mobiles), ("at_user_ids", &self.at_user_ids)] {
             if names.len() > MAX_MENTIONED {
-                return Err(Error::configuration(format!("{key}: at most {MAX_MENTIONED} can be mentioned; at_all mentions everybody")));
+                return Err(Error::configuration(format!(
+                    "{key}: at most {MAX_MENTIONED} can be mentioned; at_all mentions everybody"
+                )));
             }
-            if let Some(name) = names.iter().find(|name| name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_whitespace)) {
+            if let Some(name) =
+                names.iter().find(|name| name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_whitespace))
+            {
                 return Err(Error::configuration(format!("{key}: `{name}` names nobody")));
             }
         }

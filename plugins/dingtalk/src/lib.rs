@@ -86,7 +86,8 @@ impl Channel for DingTalk {
 
     fn self_test(&self) -> Result<String> {
         let url = self.url(0)?;
-        let signed = if url.contains("&sign=") { "requests are signed" } else { "requests are not signed, no sign_secret is given" };
+        let signed =
+            if url.contains("&sign=") { "requests are signed" } else { "requests are not signed, no sign_secret is given" };
         Ok(format!("its configuration is good, and {signed}"))
     }
 }

@@ -186,7 +186,10 @@ fn block(alert: &Alert, words: &Words) -> String {
 /// Returns whether `text` can stand as a link without ending it.
 fn is_link(text: &str) -> bool {
     let is_http = text.starts_with("https://") || text.starts_with("http://");
-    is_http && text.len() <= MAX_LINK_BYTES && !text.contains(['(', ')', '<', '>', '"', '\\']) && !text.contains(char::is_whitespace)
+    is_http
+        && text.len() <= MAX_LINK_BYTES
+        && !text.contains(['(', ')', '<', '>', '"', '\\'])
+        && !text.contains(char::is_whitespace)
 }
 
 /// Returns text from outside so that it means nothing in Markdown.
