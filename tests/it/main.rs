@@ -1,6 +1,8 @@
 //! Whole-host cases, by what they are about.
 
 mod alerts;
+mod channel_dingtalk;
+mod channel_secrets;
 mod commands;
 mod concurrency;
 mod configuration;
