@@ -39,8 +39,8 @@ const RECYCLE_CALLS: u64 = 10_000;
 const RECYCLE_NOT_BEFORE: u64 = 100;
 /// So many failures in a row of what is not about a record hold the analyzer.
 const MAX_FAILURES: u32 = 5;
-/// So often a state is given back that takes too long to be taken.
-const MAX_SLOW_RESTORES: u32 = 3;
+/// So often a state is given back that the component traps on: it may have been the machine's fault.
+const MAX_RESTORES: u32 = 3;
 /// Most points of series that wait for a commit.
 const MAX_WAITING_SAMPLES: usize = 10_000;
 /// Longest reason stored with a record that was not taken, in bytes.
@@ -375,8 +375,7 @@ impl Consumer {
         if let Some(state) = self.progress.state.as_ref().filter(|_| !self.fresh) {
             if let Err(error) = analyst.restore(state.version, &state.bytes, now) {
                 self.failures.restore += 1;
-                let slow = matches!(error, CallError::Deadline { .. });
-                if !slow || self.failures.restore >= MAX_SLOW_RESTORES {
+                if !error.poisons() || self.failures.restore >= MAX_RESTORES {
                     let (plugin, cursor) = (&self.settings.plugin, self.progress.cursor);
                     error!(plugin, reason = %error, "analyzer `{plugin}` did not take what it had saved: it begins anew after record {cursor}");
                     self.fresh = true;
