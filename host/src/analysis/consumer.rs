@@ -245,7 +245,10 @@ impl Consumer {
             other => {
                 if let Some(progress) = &other {
                     let cursor = progress.cursor;
-                    warn!(plugin, cursor, end, "analyzer `{plugin}` had read up to {cursor}, but the log ends at {end}: it goes on there");
+                    warn!(
+                        plugin,
+                        cursor, end, "analyzer `{plugin}` had read up to {cursor}, but the log ends at {end}: it goes on there"
+                    );
                 }
                 let (name, now) = (plugin.clone(), around.clock.now());
                 around.database.write_blocking(move |transaction| store::begin(transaction, &name, end, now))?;
@@ -342,7 +345,8 @@ impl Consumer {
             return Next { within: Some(Duration::ZERO), ..Next::default() };
         }
         self.stand(AnalyzerState::Running, String::new());
-        let read = (self.position < stored).then(|| self.noticed_at.map_or(Duration::ZERO, |noticed| left(noticed + self.max_delay)));
+        let read =
+            (self.position < stored).then(|| self.noticed_at.map_or(Duration::ZERO, |noticed| left(noticed + self.max_delay)));
         let commit = self.unsaved.due().map(left);
         let tick = self.ticked_at.zip(self.tick_interval).map(|(last, interval)| last.plus(interval));
         Next { at: tick, within: read.into_iter().chain(commit).min(), records: true }
@@ -577,7 +581,8 @@ impl Consumer {
     fn send(&mut self) -> Result<(), StoreError> {
         let Some(commit) = self.outgoing.clone() else { return Ok(()) };
         let now = self.now();
-        let nothing_new = commit.findings.is_empty() && commit.kv.is_empty() && commit.state.is_none() && commit.quarantined.is_none();
+        let nothing_new =
+            commit.findings.is_empty() && commit.kv.is_empty() && commit.state.is_none() && commit.quarantined.is_none();
         if !nothing_new || commit.cursor != self.progress.cursor || commit.watermark != self.progress.watermark {
             let (plugin, component) = (self.settings.plugin.clone(), self.settings.component.clone());
             let stored = self.around.database.write_blocking(move |transaction| {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use watchfire_types::log::RecordHead;
 use watchfire_types::ValueRef;
+use watchfire_types::log::RecordHead;
 
 use super::*;
 use crate::alerts::events::Event;
@@ -64,7 +64,11 @@ struct Scripted {
 impl Scripted {
     fn answer<T>(&mut self, result: Result<T, CallError>) -> Result<T, CallError> {
         self.calls += 1;
-        if result.is_ok() { self.kv.keep() } else { self.kv.discard() }
+        if result.is_ok() {
+            self.kv.keep()
+        } else {
+            self.kv.discard()
+        }
         result
     }
 
@@ -439,7 +443,11 @@ fn with_hold_the_cursor_waits_until_the_component_is_mended() {
     assert_eq!((bench.given_up(), bench.stored().cursor), (vec![], 7));
     let standing = bench.standing.lock().clone();
     assert_eq!(standing.state, AnalyzerState::Held);
-    assert!(standing.detail.starts_with("it cannot take record 8, and `on_failure` is `hold`: `analyze` trapped"), "{}", standing.detail);
+    assert!(
+        standing.detail.starts_with("it cannot take record 8, and `on_failure` is `hold`: `analyze` trapped"),
+        "{}",
+        standing.detail
+    );
     bench.script.lock().poison.clear();
     bench.drain(&mut consumer);
     assert_eq!((bench.found(), bench.standing.lock().state), (windows(20), AnalyzerState::Running));
@@ -522,12 +530,8 @@ fn records_that_retention_took_are_said_and_passed_over() {
     bench.forget(1..=10);
     bench.forget(15..=20);
     bench.drain(&mut consumer);
-    let missed: Vec<(u64, String)> = bench
-        .events()
-        .into_iter()
-        .filter(|event| event.kind == RECORDS_MISSED)
-        .map(|event| (event.count, event.title))
-        .collect();
+    let missed: Vec<(u64, String)> =
+        bench.events().into_iter().filter(|event| event.kind == RECORDS_MISSED).map(|event| (event.count, event.title)).collect();
     let title = |count: u64| format!("{count} records were not analyzed by `counter`");
     assert_eq!(missed, [(10, title(10)), (6, title(6))]);
     assert_eq!((bench.stored().cursor, bench.script.lock().dropped), (30, 16));

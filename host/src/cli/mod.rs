@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod daemon;
 mod export;
+mod findings;
 mod ingest;
 mod logs;
 mod metrics;
@@ -103,6 +104,7 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Rules(args) => alerts::rules(&args, out).await,
         Command::Alerts(args) => alerts::alerts(&args, out).await,
         Command::Outbox(args) => alerts::outbox(&args, out).await,
+        Command::Findings(args) => findings::findings(&args, out).await,
         Command::Start(_) | Command::Stop(_) | Command::Check(_) | Command::CreateConfig(_) | Command::Completions { .. } => {
             unreachable!("these need no host")
         }
