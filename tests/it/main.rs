@@ -14,6 +14,8 @@ mod guard;
 mod ingest;
 mod metrics;
 mod otlp;
+mod plugin_hostile;
+mod plugin_lifecycle;
 mod reload;
 mod search;
 mod status;

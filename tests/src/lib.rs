@@ -3,6 +3,7 @@
 //! - [`TestHost`]: everything in this process, on port 0, with its own folder and a clock that only the test moves.
 //! - [`Installation`] and [`Process`]: the real binary, for commands, signals and `kill -9`.
 //! - [`WebhookReceiver`], [`HttpsReceiver`], [`SmtpServer`]: what notifications go to; [`Wire`] listens in between.
+//! - [`PluginRoom`]: the host's plugins without the rest of it.
 //! - [`otel`]: unmodified OpenTelemetry SDKs.
 //! - [`Client`] asks the host; [`eventually`] asks again until the answer is there.
 //!
@@ -18,6 +19,7 @@ mod installation;
 mod lines;
 pub mod otel;
 pub mod payload;
+mod plugin_room;
 mod process;
 mod python_server;
 mod smtp;
@@ -31,6 +33,7 @@ pub use fixtures::{error_burst_rule, merge, minimal_configuration, webhook_recei
 pub use https::HttpsReceiver;
 pub use installation::{Finished, Installation};
 pub use lines::Lines;
+pub use plugin_room::{MemoryKv, PluginRoom, analyzer_input, plugin, plugin_notification};
 pub use process::Process;
 pub use smtp::{Mail, SmtpServer};
 pub use test_host::TestHost;

@@ -26,7 +26,7 @@ use crate::analysis::{self, Analysis};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::{self, Delivery};
-use crate::errors;
+use crate::errors::{self, Errors};
 use crate::http::guard::Guard;
 use crate::http::{Connections, page, server, status as status_api};
 use crate::inputs::files::FileStatuses;
@@ -71,6 +71,7 @@ pub struct Host {
     logs: Logs,
     metrics: Metrics,
     analysis: Analysis,
+    errors: Errors,
     state: Database,
     directory: DataDirectory,
     kept: Kept,
@@ -101,6 +102,7 @@ impl Host {
         let otlp_address = otlp_listener.as_ref().and_then(|listener| listener.local_addr().ok());
 
         let (logs, metrics, analysis, state) = open_engines(&config, &clock, &own).await?;
+        let errors = Errors::open(&data, state.clone(), config.error_tracking.clone(), clock.clone(), &own).await?;
         let outbox = delivery::outbox::Outbox::new(state.clone());
         let external_url = config.server.external_url.clone().unwrap_or_else(|| format!("http://{}", reachable(address)));
         let settings = alerts::Settings {
@@ -128,6 +130,7 @@ impl Host {
             otlp_problem,
             logs: logs.clone(),
             metrics: metrics.clone(),
+            errors: errors.clone(),
             alerts: alerts.clone(),
             delivery: delivery.clone(),
             plugins: plugins.clone(),
@@ -172,6 +175,10 @@ impl Host {
             tasks.spawn(watched("performance", ended.clone(), unfailing(collect)));
         }
         tasks.spawn({
+            let (errors, logs, stop) = (errors.clone(), logs.clone(), shutdown.clone());
+            watched("error_tracking", ended.clone(), async move { errors.run(logs, stop).await })
+        });
+        tasks.spawn({
             let (alerts, samples, source, stop) = (alerts, Arc::new(metrics.clone()), Arc::new(logs.clone()), shutdown.clone());
             let changed = metrics.changed();
             watched("alerting", ended.clone(), async move { alerts.run(samples, source, changed, stop).await })
@@ -195,6 +202,7 @@ impl Host {
             logs,
             metrics,
             analysis,
+            errors,
             state,
             directory,
             kept: std::mem::take(kept),
@@ -231,10 +239,11 @@ impl Host {
         if let Err(error) = self.metrics.close().await {
             tracing::error!(%error, "metrics in memory could not be written out; their durable batches are read at the next start");
         }
-        let (logs, analysis, state) = (self.logs, self.analysis, self.state);
+        let (logs, analysis, errors, state) = (self.logs, self.analysis, self.errors, self.state);
         let _ = tokio::task::spawn_blocking(move || {
             logs.close();
             analysis.close();
+            errors.close();
             state.close();
         })
         .await;
@@ -280,7 +289,7 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
         .layer(DefaultBodyLimit::max(1 << 20))
         .merge(logs::api::routes(parts.logs.clone(), parts.clock.clone(), shutdown.clone()))
         .merge(metrics::api::routes(metrics_api))
-        .merge(errors::api::routes(parts.logs.clone(), parts.clock.clone()))
+        .merge(errors::api::routes(parts.errors.clone(), parts.logs.clone(), parts.clock.clone()))
         .merge(inputs::routes(inputs.clone()))
         .merge(status_api::routes(parts.clone().into_source()))
         .merge(page::routes())

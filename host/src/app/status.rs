@@ -12,6 +12,7 @@ use crate::analysis::Analysis;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::Delivery;
+use crate::errors::Errors;
 use crate::http::status::{MetricStats, Part, PartState, Status, StatusSource};
 use crate::inputs::files::{FileState, FileStatuses};
 use crate::logs::Logs;
@@ -29,6 +30,7 @@ pub struct Parts {
     pub(super) otlp_problem: Option<String>,
     pub(super) logs: Logs,
     pub(super) metrics: Metrics,
+    pub(super) errors: Errors,
     pub(super) alerts: Alerts,
     pub(super) delivery: Delivery,
     pub(super) plugins: Plugins,
@@ -52,6 +54,7 @@ impl Parts {
         let mut parts = vec![self.server(), self.log_store(), Part::ok("metrics", format!("{} series", metrics.series))];
         parts.push(self.collector());
         parts.extend(self.followed_files());
+        parts.push(self.error_tracking());
         parts.push(self.rules());
         parts.extend(self.receivers());
         parts.extend(self.components());
@@ -60,10 +63,6 @@ impl Parts {
             Part::new(name, PartState::Degraded, "it has ended by itself; the host's log says why", "restart the host")
         }));
         parts.push(self.analyzers());
-        for (name, what) in [("error_tracking", "errors are not grouped")] {
-            let hint = "its configuration is accepted and waits for a later version";
-            parts.push(Part::new(name, PartState::Inactive, format!("not built yet: {what}"), hint));
-        }
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -131,6 +130,16 @@ impl Parts {
             Part::new(&name, state, detail, hint)
         };
         files.iter().map(part).collect()
+    }
+
+    fn error_tracking(&self) -> Part {
+        let problems = self.errors.problems();
+        if problems.is_empty() {
+            Part::ok("error_tracking", format!("{} unresolved issues", self.errors.unresolved()))
+        } else {
+            let hint = "make room on the disk, or keep logs longer, as the reason says; errors themselves stay in the log";
+            Part::new("error_tracking", PartState::Degraded, problems.join("; "), hint)
+        }
     }
 
     fn rules(&self) -> Part {

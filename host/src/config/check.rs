@@ -185,16 +185,6 @@ impl Checker<'_> {
     }
 
     fn error_tracking(&mut self, raw: &RawErrorTracking) -> ErrorTracking {
-        let default = RawErrorTracking::default();
-        self.inactive(
-            "error_tracking",
-            "the error engine",
-            &[
-                ("max_events", raw.max_events != default.max_events),
-                ("cleanup_interval", raw.cleanup_interval != default.cleanup_interval),
-                ("auto_capture", raw.auto_capture != default.auto_capture),
-            ],
-        );
         ErrorTracking { max_events: raw.max_events, cleanup_interval: raw.cleanup_interval.0, auto_capture: raw.auto_capture }
     }
 

@@ -155,14 +155,14 @@ pub struct Performance {
     pub auto_start: bool,
 }
 
-/// `error_tracking`. Its engine is not built yet.
+/// `error_tracking`.
 #[derive(Clone, Debug)]
 pub struct ErrorTracking {
-    /// Error events kept.
+    /// Error events kept, repeats thinned first.
     pub max_events: u64,
-    /// How often old ones are dropped.
+    /// How often those beyond are dropped.
     pub cleanup_interval: Duration,
-    /// Whether log records with a stack trace become error events.
+    /// Whether log records with a stack trace in their text become error events.
     pub auto_capture: bool,
 }
 

@@ -1,5 +1,6 @@
 //! `plugins`: from what is written to what each plugin may do.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -26,7 +27,10 @@ impl Checker<'_> {
             (name, plugin)
         });
         let components = components.collect();
-        let directories = raw.directories.into_iter().map(|folder| std::path::absolute(&folder).unwrap_or(folder)).collect();
+        // What `cargo up` has built comes last, so that a folder of the operator's own wins.
+        let built = self.environment.get("WATCHFIRE_COMPONENTS").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        let directories = raw.directories.into_iter().chain(built);
+        let directories = directories.map(|folder| std::path::absolute(&folder).unwrap_or(folder)).collect();
         PluginsConfig { directories, components, compiler: Compiler::default() }
     }
 

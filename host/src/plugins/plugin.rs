@@ -158,7 +158,7 @@ impl Plugin {
     fn start(&self, kv: Option<Kv>, secrets: &SecretBox, now: Timestamp) -> Result<Instance, CallError> {
         self.supervisor.admit(now)?;
         let began = Instant::now();
-        let started = self.set_up(kv, secrets, now);
+        let started = self.set_up(kv, secrets, self.settings.timeout, now);
         self.supervisor.called(began.elapsed(), started.as_ref().map_or(0, Instance::memory_bytes));
         if let Err(error) = &started {
             self.supervisor.failed(error, now);
@@ -166,13 +166,19 @@ impl Plugin {
         started
     }
 
-    pub(super) fn set_up(&self, kv: Option<Kv>, secrets: &SecretBox, now: Timestamp) -> Result<Instance, CallError> {
+    pub(super) fn set_up(
+        &self,
+        kv: Option<Kv>,
+        secrets: &SecretBox,
+        limit: Duration,
+        now: Timestamp,
+    ) -> Result<Instance, CallError> {
         let Machinery { runtime, handle, .. } = &self.machinery;
         let given = self.given(secrets);
         let config = given.config.to_string();
-        let mut instance = Instance::new(runtime, handle, &self.linked, given, kv, SETUP_LIMIT)?;
+        let mut instance = Instance::new(runtime, handle, &self.linked, given, kv, limit)?;
         instance.store.data().set_now(now.as_nanos());
-        let set_up = instance.call("init", SETUP_LIMIT, async |store, exports| match exports {
+        let set_up = instance.call("init", limit, async |store, exports| match exports {
             Exports::Channel(world) => world.watchfire_plugin_plugin().call_init(store, &config).await,
             Exports::Analyzer(world) => world.watchfire_plugin_plugin().call_init(store, &config).await,
         })?;

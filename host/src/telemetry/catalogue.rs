@@ -70,6 +70,8 @@ pub const OWN: &[Entry] = &[
         "Days of logs or metrics deleted to stay within retention and storage.max_bytes.",
     ),
     entry("watchfire_findings_total", Counter, &["plugin"], "Findings of the analyzer."),
+    entry("watchfire_error_events_total", Counter, &[], "Error events found in the log."),
+    entry("watchfire_errors_lag_records", Gauge, &[], "Log records in which errors have not been looked for yet."),
     entry(
         "watchfire_http_connections_full_total",
         Counter,
@@ -84,6 +86,7 @@ pub const OWN: &[Entry] = &[
         &["input", "reason"],
         "Records (reason invalid_record) and whole requests (any other reason) that an input refused.",
     ),
+    entry("watchfire_issues", Gauge, &["status"], "Issues: unresolved, resolved or ignored."),
     entry("watchfire_log_batches_busy_total", Counter, &[], "Batches of logs whose sender was told to try again later."),
     entry("watchfire_log_blocks_damaged_total", Counter, &[], "Stored blocks of logs that could not be read and were left out."),
     entry("watchfire_log_commits_total", Counter, &[], "Transactions that stored logs."),

@@ -1,5 +1,6 @@
-//! What `cargo up` and `cargo verify` do, and where tests find the tools that `cargo verify` put under `target/`.
+//! What `cargo up` and `cargo verify` do, and where tests find the components and tools that are put under `target/`.
 
+pub mod components;
 pub mod promtool;
 pub mod python;
 pub mod step;

@@ -1,0 +1,1 @@
+//! How a component comes to run, and how it is stopped.
