@@ -1,9 +1,11 @@
 //! Whole-host cases, by what they are about.
 
 mod alerts;
+mod analysis_findings;
 mod commands;
 mod concurrency;
 mod configuration;
+mod crash_analysis;
 mod crash_delivery;
 mod crash_files;
 mod crash_ingest;

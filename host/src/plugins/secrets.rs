@@ -171,7 +171,8 @@ impl SecretBox {
             return Err("the key holds no placeholder: what needs no secret the plugin can sign itself".to_owned());
         }
         let everywhere = |_: &BoundSecret| Ok(());
-        let replace = |what, text| self.replace(text, &everywhere).map_err(|refusal| format!("the {what} cannot be used: {refusal}"));
+        let replace =
+            |what, text| self.replace(text, &everywhere).map_err(|refusal| format!("the {what} cannot be used: {refusal}"));
         let (key, message) = (replace("key", key)?, replace("message", message)?);
         Ok(hmac::sign(&hmac::Key::new(algorithm, &key), &message).as_ref().to_vec())
     }
@@ -382,7 +383,8 @@ fn forms(value: &str) -> Vec<String> {
             }
         }
     }
-    let mut forms = vec![value.to_owned(), lower_escapes(&url), lower_escapes(&form), json.replace('/', "\\/"), ascii, url, form, json];
+    let mut forms =
+        vec![value.to_owned(), lower_escapes(&url), lower_escapes(&form), json.replace('/', "\\/"), ascii, url, form, json];
     // Within a longer text, three bytes at a time become four characters: there are three ways to begin.
     for lead in 0..3 {
         let bytes: Vec<u8> = std::iter::repeat_n(0, lead).chain(value.bytes()).collect();

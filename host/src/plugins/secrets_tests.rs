@@ -67,7 +67,8 @@ fn a_placeholder_of_another_delivery_is_forged() {
 fn a_secret_goes_only_where_it_is_bound_to() {
     let secrets = boxed([secret("token", "hush")]);
     let text = format!("x={}", secrets.placeholder("token", "url").unwrap());
-    for url in ["https://api.example.com.evil.org/", "http://api.example.com/", "https://api.example.com:444/", "https://evil.org/"] {
+    for url in ["https://api.example.com.evil.org/", "http://api.example.com/", "https://api.example.com:444/", "https://evil.org/"]
+    {
         let refused = secrets.expand(text.as_bytes(), &target(url)).unwrap_err();
         assert!(matches!(refused, SecretRefusal::NotForThisHost { .. }), "{url}");
         assert!(!refused.to_string().contains("hush"));
