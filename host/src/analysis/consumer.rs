@@ -413,7 +413,7 @@ impl Consumer {
         // Nothing though there should be something: retention, or damage, took all of it.
         let before_first = batch.seq.first().map_or(stored, |first| first - 1);
         self.note_missing(before_first);
-        if batch.is_empty() { Ok(()) } else { self.analyze(Arc::new(batch), stop) }
+        if batch.is_empty() { Ok(()) } else { self.analyze(&Arc::new(batch), stop) }
     }
 
     /// Passes over the records up to `end`, which were gone before they were read, and says so.
@@ -445,17 +445,17 @@ impl Consumer {
     }
 
     /// Gives the wanted records of `batch` to the analyst, portion by portion.
-    fn analyze(&mut self, batch: Arc<LogBatch>, stop: &CancellationToken) -> Result<(), StoreError> {
+    fn analyze(&mut self, batch: &Arc<LogBatch>, stop: &CancellationToken) -> Result<(), StoreError> {
         // What follows a gap is read next time.
         let whole = batch.seq.windows(2).position(|pair| pair[1] != pair[0] + 1).map_or(batch.len(), |row| row + 1);
-        let mut rows = self.filter.rows(&batch);
+        let mut rows = self.filter.rows(batch);
         rows.retain(|row| *row < whole);
         let mut next_row = 0;
         let mut left = &rows[..];
         while let Some(first_row) = left.first().copied() {
             let first = batch.seq[first_row];
             if self.portions.suspects(first) && (self.unsaved.analyzed || self.unsaved.found) {
-                self.pass(&batch, &mut next_row, first_row);
+                self.pass(batch, &mut next_row, first_row);
                 self.commit()?;
             }
             if stop.is_cancelled() {
@@ -469,7 +469,7 @@ impl Consumer {
             let last_row = portion[count - 1];
             let end_row = if rest.is_empty() { whole } else { last_row + 1 };
             let input = AnalyzerInput {
-                batch: Arc::clone(&batch),
+                batch: Arc::clone(batch),
                 rows: portion.to_vec(),
                 scanned_from: self.position,
                 scanned_to: batch.seq[end_row - 1],
@@ -480,7 +480,7 @@ impl Consumer {
                 Ok(analysis) => {
                     self.failures.analyze = 0;
                     self.missed = 0;
-                    self.pass(&batch, &mut next_row, end_row);
+                    self.pass(batch, &mut next_row, end_row);
                     self.portions.taken(input.scanned_to);
                     self.gathered.records += count as u64;
                     self.unsaved.analyzed = true;
@@ -493,7 +493,7 @@ impl Consumer {
                 self.commit()?;
             }
         }
-        self.pass(&batch, &mut next_row, whole);
+        self.pass(batch, &mut next_row, whole);
         Ok(())
     }
 

@@ -64,10 +64,9 @@ struct Scripted {
 impl Scripted {
     fn answer<T>(&mut self, result: Result<T, CallError>) -> Result<T, CallError> {
         self.calls += 1;
-        if result.is_ok() {
-            self.kv.keep()
-        } else {
-            self.kv.discard()
+        match result {
+            Ok(_) => self.kv.keep(),
+            Err(_) => self.kv.discard(),
         }
         result
     }

@@ -134,7 +134,7 @@ fn a_commit_is_read_back_whole() {
     shelf.commit("a", Commit { cursor: 12, watermark: 78, ..Commit::default() }, 3);
     let stored = Progress { cursor: 12, watermark: 78, state: Some(state), ..begun };
     assert_eq!(shelf.read(|connection| progress(connection, "a")), Some(stored));
-    let all = shelf.read(|connection| quarantined_rows(connection));
+    let all = shelf.read(quarantined_rows);
     assert_eq!(
         all["a"],
         (1, vec![QuarantineView { seq: "9".to_owned(), why: "it trapped".to_owned(), at: Timestamp::from_seconds(2) }])
