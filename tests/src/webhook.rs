@@ -25,6 +25,12 @@ pub enum Reply {
     Slow(Duration),
     /// Closes the connection without an answer.
     Reset,
+    /// Answers with a status and a body.
+    Body(u16, &'static str),
+    /// Sends elsewhere.
+    Redirect(&'static str),
+    /// Answers 200 with what came: path, headers and body.
+    Echo,
 }
 
 /// One request that came.
@@ -55,7 +61,7 @@ impl Delivery {
 
     /// Returns whether the sender was told that it arrived.
     pub fn accepted(&self) -> bool {
-        matches!(self.reply, Reply::Status(200..=299) | Reply::Slow(_))
+        matches!(self.reply, Reply::Status(200..=299) | Reply::Body(200..=299, _) | Reply::Slow(_) | Reply::Echo)
     }
 }
 
@@ -66,9 +72,9 @@ pub struct WebhookReceiver {
     url: String,
 }
 
-#[derive(Default)]
 struct Shared {
     script: VecDeque<Reply>,
+    otherwise: Reply,
     deliveries: Vec<Delivery>,
 }
 
@@ -80,7 +86,13 @@ impl WebhookReceiver {
 
     /// Starts one that answers as `script` says, and then 200.
     pub fn with_script(script: impl IntoIterator<Item = Reply>) -> Self {
-        let shared = Arc::new(Mutex::new(Shared { script: script.into_iter().collect(), deliveries: Vec::new() }));
+        Self::answering(script, Reply::Status(200))
+    }
+
+    /// Starts one that answers as `script` says, and then with `otherwise`.
+    pub fn answering(script: impl IntoIterator<Item = Reply>, otherwise: Reply) -> Self {
+        let shared = Shared { script: script.into_iter().collect(), otherwise, deliveries: Vec::new() };
+        let shared = Arc::new(Mutex::new(shared));
         let router = Router::new().fallback(receive).with_state(shared.clone());
         let listener = background::block_on(|| tokio::net::TcpListener::bind(("127.0.0.1", 0))).expect("a free port exists");
         let url = format!("http://{}/hook", listener.local_addr().expect("it is bound"));
@@ -116,15 +128,26 @@ impl WebhookReceiver {
 }
 
 async fn receive(State(shared): State<Arc<Mutex<Shared>>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let reply = {
+    let (reply, echo) = {
         let mut shared = shared.lock();
-        let reply = shared.script.pop_front().unwrap_or(Reply::Status(200));
+        let reply = shared.script.pop_front().unwrap_or(shared.otherwise);
         let body = String::from_utf8_lossy(&body).into_owned();
+        let echo = format!("{uri}\n{headers:?}\n{body}");
         shared.deliveries.push(Delivery { at: Instant::now(), path: uri.to_string(), headers, body, reply });
-        reply
+        (reply, echo)
     };
     let answer = |status: u16| Response::builder().status(status);
+    let mut body = Body::empty();
     let response = match reply {
+        Reply::Body(status, text) => {
+            body = Body::from(text);
+            answer(status).header("Content-Type", "application/json")
+        }
+        Reply::Redirect(url) => answer(302).header("Location", url),
+        Reply::Echo => {
+            body = Body::from(echo);
+            answer(200)
+        }
         Reply::Status(status) => answer(status),
         Reply::RetryAfter(status, seconds) => answer(status).header("Retry-After", seconds.to_string()),
         Reply::Slow(duration) => {
@@ -134,7 +157,7 @@ async fn receive(State(shared): State<Arc<Mutex<Shared>>>, uri: Uri, headers: He
         // Ends the connection's task: hyper then closes the socket. Without the panic hook, so that nothing is printed.
         Reply::Reset => std::panic::resume_unwind(Box::new("reset")),
     };
-    response.body(Body::empty()).expect("these statuses are valid")
+    response.body(body).expect("these statuses are valid")
 }
 
 #[cfg(test)]

@@ -195,8 +195,9 @@ mod tests {
         assert_eq!((taken.first_seq, taken.last_seq, malformed), (0, 0, 1));
         let (taken, malformed) = with(|finding| finding.last_seq = 11);
         assert_eq!((taken.first_seq, taken.last_seq, malformed), (5, 0, 1));
-        assert_eq!(with(|finding| finding.score = f64::NAN).0.score, 0.0);
-        assert_eq!(with(|finding| finding.score = 7.0).0.score, 1.0);
+        let score = |change| format!("{:?}", with(change).0.score);
+        assert_eq!(score(|finding| finding.score = f64::NAN), "0.0");
+        assert_eq!(score(|finding| finding.score = 7.0), "1.0");
         assert_eq!(with(|finding| finding.severity = 255).0.severity, 24);
         assert_eq!(with(|finding| finding.last_time = u64::MAX).0.last_time, Timestamp::MAX);
         assert_eq!(with(|finding| finding.title = String::new()).0.title, "burst");

@@ -39,8 +39,8 @@ const RECYCLE_CALLS: u64 = 10_000;
 const RECYCLE_NOT_BEFORE: u64 = 100;
 /// So many failures in a row of what is not about a record hold the analyzer.
 const MAX_FAILURES: u32 = 5;
-/// So often a state is given back that takes too long to be taken.
-const MAX_SLOW_RESTORES: u32 = 3;
+/// So often a state is given back that the component traps on: it may have been the machine's fault.
+const MAX_RESTORES: u32 = 3;
 /// Most points of series that wait for a commit.
 const MAX_WAITING_SAMPLES: usize = 10_000;
 /// Longest reason stored with a record that was not taken, in bytes.
@@ -245,7 +245,10 @@ impl Consumer {
             other => {
                 if let Some(progress) = &other {
                     let cursor = progress.cursor;
-                    warn!(plugin, cursor, end, "analyzer `{plugin}` had read up to {cursor}, but the log ends at {end}: it goes on there");
+                    warn!(
+                        plugin,
+                        cursor, end, "analyzer `{plugin}` had read up to {cursor}, but the log ends at {end}: it goes on there"
+                    );
                 }
                 let (name, now) = (plugin.clone(), around.clock.now());
                 around.database.write_blocking(move |transaction| store::begin(transaction, &name, end, now))?;
@@ -342,7 +345,8 @@ impl Consumer {
             return Next { within: Some(Duration::ZERO), ..Next::default() };
         }
         self.stand(AnalyzerState::Running, String::new());
-        let read = (self.position < stored).then(|| self.noticed_at.map_or(Duration::ZERO, |noticed| left(noticed + self.max_delay)));
+        let read =
+            (self.position < stored).then(|| self.noticed_at.map_or(Duration::ZERO, |noticed| left(noticed + self.max_delay)));
         let commit = self.unsaved.due().map(left);
         let tick = self.ticked_at.zip(self.tick_interval).map(|(last, interval)| last.plus(interval));
         Next { at: tick, within: read.into_iter().chain(commit).min(), records: true }
@@ -375,8 +379,7 @@ impl Consumer {
         if let Some(state) = self.progress.state.as_ref().filter(|_| !self.fresh) {
             if let Err(error) = analyst.restore(state.version, &state.bytes, now) {
                 self.failures.restore += 1;
-                let slow = matches!(error, CallError::Deadline { .. });
-                if !slow || self.failures.restore >= MAX_SLOW_RESTORES {
+                if !error.poisons() || self.failures.restore >= MAX_RESTORES {
                     let (plugin, cursor) = (&self.settings.plugin, self.progress.cursor);
                     error!(plugin, reason = %error, "analyzer `{plugin}` did not take what it had saved: it begins anew after record {cursor}");
                     self.fresh = true;
@@ -410,7 +413,7 @@ impl Consumer {
         // Nothing though there should be something: retention, or damage, took all of it.
         let before_first = batch.seq.first().map_or(stored, |first| first - 1);
         self.note_missing(before_first);
-        if batch.is_empty() { Ok(()) } else { self.analyze(Arc::new(batch), stop) }
+        if batch.is_empty() { Ok(()) } else { self.analyze(&Arc::new(batch), stop) }
     }
 
     /// Passes over the records up to `end`, which were gone before they were read, and says so.
@@ -442,17 +445,17 @@ impl Consumer {
     }
 
     /// Gives the wanted records of `batch` to the analyst, portion by portion.
-    fn analyze(&mut self, batch: Arc<LogBatch>, stop: &CancellationToken) -> Result<(), StoreError> {
+    fn analyze(&mut self, batch: &Arc<LogBatch>, stop: &CancellationToken) -> Result<(), StoreError> {
         // What follows a gap is read next time.
         let whole = batch.seq.windows(2).position(|pair| pair[1] != pair[0] + 1).map_or(batch.len(), |row| row + 1);
-        let mut rows = self.filter.rows(&batch);
+        let mut rows = self.filter.rows(batch);
         rows.retain(|row| *row < whole);
         let mut next_row = 0;
         let mut left = &rows[..];
         while let Some(first_row) = left.first().copied() {
             let first = batch.seq[first_row];
             if self.portions.suspects(first) && (self.unsaved.analyzed || self.unsaved.found) {
-                self.pass(&batch, &mut next_row, first_row);
+                self.pass(batch, &mut next_row, first_row);
                 self.commit()?;
             }
             if stop.is_cancelled() {
@@ -466,7 +469,7 @@ impl Consumer {
             let last_row = portion[count - 1];
             let end_row = if rest.is_empty() { whole } else { last_row + 1 };
             let input = AnalyzerInput {
-                batch: Arc::clone(&batch),
+                batch: Arc::clone(batch),
                 rows: portion.to_vec(),
                 scanned_from: self.position,
                 scanned_to: batch.seq[end_row - 1],
@@ -477,7 +480,7 @@ impl Consumer {
                 Ok(analysis) => {
                     self.failures.analyze = 0;
                     self.missed = 0;
-                    self.pass(&batch, &mut next_row, end_row);
+                    self.pass(batch, &mut next_row, end_row);
                     self.portions.taken(input.scanned_to);
                     self.gathered.records += count as u64;
                     self.unsaved.analyzed = true;
@@ -490,7 +493,7 @@ impl Consumer {
                 self.commit()?;
             }
         }
-        self.pass(&batch, &mut next_row, whole);
+        self.pass(batch, &mut next_row, whole);
         Ok(())
     }
 
@@ -578,7 +581,8 @@ impl Consumer {
     fn send(&mut self) -> Result<(), StoreError> {
         let Some(commit) = self.outgoing.clone() else { return Ok(()) };
         let now = self.now();
-        let nothing_new = commit.findings.is_empty() && commit.kv.is_empty() && commit.state.is_none() && commit.quarantined.is_none();
+        let nothing_new =
+            commit.findings.is_empty() && commit.kv.is_empty() && commit.state.is_none() && commit.quarantined.is_none();
         if !nothing_new || commit.cursor != self.progress.cursor || commit.watermark != self.progress.watermark {
             let (plugin, component) = (self.settings.plugin.clone(), self.settings.component.clone());
             let stored = self.around.database.write_blocking(move |transaction| {

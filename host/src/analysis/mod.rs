@@ -104,7 +104,9 @@ impl Analysis {
             let standing = standing.lock();
             let hint = match standing.state {
                 AnalyzerState::Waiting => "it is tried again by itself; the records wait in the log".to_owned(),
-                AnalyzerState::Held => format!("`watchfire plugin show {plugin}` says more; mend or replace the component, or disable it"),
+                AnalyzerState::Held => {
+                    format!("`watchfire plugin show {plugin}` says more; mend or replace the component, or disable it")
+                }
                 AnalyzerState::Failed => format!("mend or replace the component, or `watchfire plugin disable {plugin}`"),
                 AnalyzerState::Starting | AnalyzerState::Running | AnalyzerState::Stopped => return None,
             };
@@ -118,16 +120,18 @@ impl Analysis {
     /// # Errors
     /// The store's.
     pub fn views(&self, end: u64) -> Result<Vec<AnalyzerView>, StoreError> {
-        let (cursors, mut quarantined) = self.0.database.read_blocking(|connection| {
-            Ok((store::cursors(connection)?, store::quarantined(connection, SHOWN_QUARANTINE)?))
-        })?;
+        let (cursors, mut quarantined) = self
+            .0
+            .database
+            .read_blocking(|connection| Ok((store::cursors(connection)?, store::quarantined(connection, SHOWN_QUARANTINE)?)))?;
         let standings: BTreeMap<String, Standing> =
             self.0.standings.lock().iter().map(|(plugin, standing)| (plugin.clone(), standing.lock().clone())).collect();
         let names: std::collections::BTreeSet<&String> = cursors.keys().chain(standings.keys()).collect();
         let view = |plugin: &String| {
             let (cursor, stored_at) = cursors.get(plugin).copied().unzip();
             let standing = standings.get(plugin);
-            let stopped = || Standing { state: AnalyzerState::Stopped, detail: "its plugin does not run".to_owned(), ..Standing::default() };
+            let stopped =
+                || Standing { state: AnalyzerState::Stopped, detail: "its plugin does not run".to_owned(), ..Standing::default() };
             let standing = standing.cloned().unwrap_or_else(stopped);
             let cursor = cursor.unwrap_or(0);
             let (count, last) = quarantined.remove(plugin).unwrap_or_default();

@@ -151,13 +151,7 @@ impl Analysis {
     }
 
     /// Starts the thread of one analyzer.
-    fn start(
-        &self,
-        plugin: Arc<Plugin>,
-        component: String,
-        records: Arc<dyn Records>,
-        stop: CancellationToken,
-    ) -> Option<Running> {
+    fn start(&self, plugin: Arc<Plugin>, component: String, records: Arc<dyn Records>, stop: CancellationToken) -> Option<Running> {
         let name = plugin.name().to_owned();
         let standing = Arc::new(Mutex::new(Standing::default()));
         self.0.standings.lock().insert(name.clone(), Arc::clone(&standing));

@@ -88,9 +88,12 @@ pub fn commit(
         done.kv_growth += keep(connection, plugin, key, entry.as_ref())?;
     }
     if let Some(quarantined) = &commit.quarantined {
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![plugin, stored(quarantined.seq), quarantined.why, nanos(now)])?;
+        connection.prepare_cached("INSERT OR REPLACE INTO quarantine VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+            plugin,
+            stored(quarantined.seq),
+            quarantined.why,
+            nanos(now)
+        ])?;
     }
     connection
         .prepare_cached("UPDATE consumers SET cursor = ?2, watermark = ?3, updated_at = ?4 WHERE plugin = ?1")?
@@ -346,32 +349,29 @@ pub fn findings(connection: &Connection, filter: &FindingFilter, limit: u32) -> 
                  GROUP BY ongoing
              ) JOIN findings ON position = last ORDER BY position DESC LIMIT ?6",
         )?
-        .query_map(
-            params![filter.plugin, filter.rule, filter.severity, nanos(filter.since), nanos(filter.until), limit],
-            |row| {
-                let sample_seqs: Vec<u64> = json(row, "sample_seqs")?;
-                Ok(FindingView {
-                    position: unsigned(row, "position")?.to_string(),
-                    plugin: row.get("plugin")?,
-                    rule: row.get("rule")?,
-                    severity_number: row.get("severity")?,
-                    title: row.get("title")?,
-                    message: row.get("message")?,
-                    dedupe_key: row.get("dedupe_key")?,
-                    score: row.get("score")?,
-                    count: unsigned(row, "count")?,
-                    findings: unsigned(row, "times")?,
-                    first_at: time(row, "first_at")?,
-                    last_at: time(row, "at")?,
-                    first_time: moment(time(row, "first_time")?),
-                    last_time: moment(time(row, "last_time")?),
-                    first_seq: number(unsigned(row, "first_seq")?),
-                    last_seq: number(unsigned(row, "last_seq")?),
-                    sample_seqs: sample_seqs.iter().map(u64::to_string).collect(),
-                    labels: json(row, "labels")?,
-                })
-            },
-        )?
+        .query_map(params![filter.plugin, filter.rule, filter.severity, nanos(filter.since), nanos(filter.until), limit], |row| {
+            let sample_seqs: Vec<u64> = json(row, "sample_seqs")?;
+            Ok(FindingView {
+                position: unsigned(row, "position")?.to_string(),
+                plugin: row.get("plugin")?,
+                rule: row.get("rule")?,
+                severity_number: row.get("severity")?,
+                title: row.get("title")?,
+                message: row.get("message")?,
+                dedupe_key: row.get("dedupe_key")?,
+                score: row.get("score")?,
+                count: unsigned(row, "count")?,
+                findings: unsigned(row, "times")?,
+                first_at: time(row, "first_at")?,
+                last_at: time(row, "at")?,
+                first_time: moment(time(row, "first_time")?),
+                last_time: moment(time(row, "last_time")?),
+                first_seq: number(unsigned(row, "first_seq")?),
+                last_seq: number(unsigned(row, "last_seq")?),
+                sample_seqs: sample_seqs.iter().map(u64::to_string).collect(),
+                labels: json(row, "labels")?,
+            })
+        })?
         .collect()
 }
 
@@ -399,3 +399,7 @@ pub fn cursors(connection: &Connection) -> rusqlite::Result<BTreeMap<String, (u6
         .query_map([], |row| Ok((row.get("plugin")?, (unsigned(row, "cursor")?, time(row, "updated_at")?))))?
         .collect()
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

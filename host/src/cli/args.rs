@@ -50,6 +50,8 @@ pub enum Command {
     Errors(ErrorsArgs),
     /// Lists notifications: queued, delivered and given up.
     Outbox(ListArgs),
+    /// Lists what analyzers found in the log, newest first.
+    Findings(FindingsArgs),
     /// Lists components, switches them on and off.
     Plugin(PluginArgs),
     /// Compiles a component; the host runs this for itself.
@@ -307,6 +309,27 @@ pub struct AlertsArgs {
     /// Only alerts in this state: pending, firing, resolved.
     #[arg(long, conflicts_with = "fingerprint")]
     pub state: Option<String>,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `findings`.
+#[derive(Clone, Debug, Args)]
+pub struct FindingsArgs {
+    /// Only those of this analyzer.
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+    /// Only those of this rule of an analyzer.
+    #[arg(long, value_name = "RULE")]
+    pub rule: Option<String>,
+    /// Least level: debug, info, warning, error, critical.
+    #[arg(long)]
+    pub level: Option<String>,
+    #[command(flatten)]
+    pub time: TimeArgs,
     #[command(flatten)]
     pub host: HostArgs,
     /// Prints one JSON object a line.

@@ -9,6 +9,7 @@ mod client;
 mod daemon;
 mod errors;
 mod export;
+mod findings;
 mod ingest;
 mod logs;
 mod metrics;
@@ -110,6 +111,7 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Alerts(args) => alerts::alerts(&args, out).await,
         Command::Errors(args) => errors::errors(&args, out).await,
         Command::Outbox(args) => alerts::outbox(&args, out).await,
+        Command::Findings(args) => findings::findings(&args, out).await,
         Command::Plugin(args) => plugin::plugin(&args, out).await,
         Command::Start(_)
         | Command::Stop(_)

@@ -8,6 +8,7 @@ use watchfire_types::Timestamp;
 
 use super::channel::{Outcome, Sender};
 use super::outbox::new_id;
+use super::progress::Progress;
 use super::{Delivery, render};
 use crate::http::ApiError;
 use crate::nearest::suggestion;
@@ -37,7 +38,7 @@ pub struct ReceiverList {
 pub struct ReceiverView {
     /// Its name in the configuration.
     pub name: String,
-    /// `webhook` or `email`.
+    /// `webhook`, `email` or `component`.
     pub kind: String,
     /// Where it sends, without secrets.
     pub address: String,
@@ -73,13 +74,14 @@ impl Delivery {
         let view = |(name, entry): (&String, &super::Entry)| {
             let health = entry.health.lock().clone();
             let sender = entry.sender.as_ref().ok();
+            let last_error = sender.and_then(|sender| sender.problem()).or(health.last_error);
             ReceiverView {
                 name: name.clone(),
                 kind: sender.map_or("unusable", |sender| sender.kind()).to_owned(),
                 address: sender.map(|sender: &std::sync::Arc<Sender>| sender.address()).unwrap_or_default(),
                 send_resolved: entry.receiver.send_resolved,
-                state: if health.last_error.is_some() { "degraded" } else { "ok" }.to_owned(),
-                last_error: health.last_error,
+                state: if last_error.is_some() { "degraded" } else { "ok" }.to_owned(),
+                last_error,
                 failures: health.failures,
                 delivered_at: health.delivered_at,
             }
@@ -95,8 +97,12 @@ impl Delivery {
             Ok(sender) => {
                 let now = self.0.clock.now();
                 let notification = render::test_notification(new_id(now), name, &self.0.external_url, now);
-                match sender.send(&notification, now).await {
-                    Outcome::Delivered { receipt } => (true, receipt),
+                match sender.send(&notification, &Progress::default(), now).await {
+                    Outcome::Delivered { receipt } => (true, receipt.text),
+                    Outcome::Paced { after } => {
+                        let seconds = after.as_secs() + 1;
+                        (false, format!("the service takes no more requests at present: try again in {seconds} s"))
+                    }
                     Outcome::Retry { reason, .. } | Outcome::Credentials { reason } | Outcome::Never { reason } => (false, reason),
                 }
             }

@@ -1,14 +1,22 @@
 //! What a channel is, and what it says of an attempt.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use watchfire_types::Timestamp;
 
+use super::component::ComponentChannel;
 use super::egress::Egress;
+use super::egress::component::ComponentEgress;
 use super::email::EmailChannel;
 use super::notification::Notification;
+use super::pacer::Pacer;
+use super::progress::Progress;
 use super::types::{Channel, Receiver};
 use super::webhook::WebhookChannel;
+use crate::clock::Clock;
+use crate::plugins::Plugins;
 
 /// What became of an attempt, in terms of what follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,13 +24,13 @@ pub enum Outcome {
     /// It arrived.
     Delivered {
         /// What the other side answered.
-        receipt: String,
+        receipt: Receipt,
     },
     /// It may arrive later.
     Retry {
         /// Not before this long from now, if the other side said so.
         after: Option<Duration>,
-        /// Class of the failure, for counting: `server`, `rate_limited`, `network`, `timeout`.
+        /// Class of the failure, for counting: `server`, `rate_limited`, `network`, `timeout`, `service`, `plugin`.
         class: &'static str,
         /// What went wrong, for people.
         reason: String,
@@ -32,11 +40,37 @@ pub enum Outcome {
         /// What the other side said.
         reason: String,
     },
+    /// It is not its turn yet: the service takes only so many a minute. No failure.
+    Paced {
+        /// Not before this long from now.
+        after: Duration,
+    },
     /// It will never arrive as it is.
     Never {
         /// What the other side said.
         reason: String,
     },
+}
+
+/// What the other side answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// For people.
+    pub text: String,
+    /// What the channel wants to be given with the group's next notification.
+    pub reference: Option<String>,
+}
+
+impl From<String> for Receipt {
+    fn from(text: String) -> Self {
+        Self { text, reference: None }
+    }
+}
+
+impl From<&str> for Receipt {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
 }
 
 /// Why a channel cannot be used at all.
@@ -63,12 +97,40 @@ pub enum ChannelError {
     Client(#[source] reqwest::Error),
 }
 
+/// What channels reach out with.
+pub struct Ways {
+    /// HTTP and TLS, for what is built in.
+    pub egress: Egress,
+    /// The plugins.
+    pub plugins: Plugins,
+    /// HTTP for plugins.
+    pub components: ComponentEgress,
+    /// How many requests each plugin has sent of late.
+    pub pacer: Arc<Pacer>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+impl Ways {
+    /// Returns the ways, trusting the certificate authorities in `ca_file` beside the system's.
+    ///
+    /// # Errors
+    /// If the file cannot be used.
+    pub fn new(plugins: Plugins, ca_file: Option<&Path>, clock: Clock) -> Result<Self, ChannelError> {
+        let egress = Egress::new(ca_file)?;
+        let components = ComponentEgress::new(&egress)?;
+        Ok(Self { egress, plugins, components, pacer: Arc::default(), clock })
+    }
+}
+
 /// A channel, ready to send.
 pub enum Sender {
     /// HTTP.
     Webhook(WebhookChannel),
     /// SMTP.
     Email(EmailChannel),
+    /// A plugin.
+    Component(ComponentChannel),
     /// Answers as a test tells it to.
     #[cfg(test)]
     Scripted(super::worker::testing::Script),
@@ -79,20 +141,22 @@ impl Sender {
     ///
     /// # Errors
     /// If its configuration cannot work.
-    pub fn new(receiver: &Receiver, egress: &Egress) -> Result<Self, ChannelError> {
+    pub fn new(receiver: &Receiver, ways: &Ways) -> Result<Self, ChannelError> {
+        let egress = &ways.egress;
         let unusable = |problem| ChannelError::Unusable { receiver: receiver.name.clone(), problem };
         match &receiver.channel {
             Channel::Webhook(webhook) => WebhookChannel::new(webhook, egress).map(Self::Webhook).map_err(unusable),
             Channel::Email(email) => EmailChannel::new(email, egress).map(Self::Email).map_err(unusable),
-            Channel::Component(_) => Err(unusable("components are not wired yet".to_owned())),
+            Channel::Component(plugin) => Ok(Self::Component(ComponentChannel::new(plugin.clone(), ways))),
         }
     }
 
-    /// Sends `notification`. Ends within about 30 s.
-    pub async fn send(&self, notification: &Notification, now: Timestamp) -> Outcome {
+    /// Sends `notification`, going on where an earlier attempt ended. Ends within about a minute.
+    pub async fn send(&self, notification: &Notification, progress: &Progress, now: Timestamp) -> Outcome {
         match self {
             Self::Webhook(channel) => channel.send(notification, now).await,
             Self::Email(channel) => channel.send(notification, now).await,
+            Self::Component(channel) => channel.send(notification, progress).await,
             #[cfg(test)]
             Self::Scripted(script) => script.send(notification),
         }
@@ -104,17 +168,25 @@ impl Sender {
         match self {
             Self::Webhook(channel) => channel.address().to_owned(),
             Self::Email(channel) => channel.address().to_owned(),
+            Self::Component(channel) => channel.address(),
             #[cfg(test)]
             Self::Scripted(_) => "test".to_owned(),
         }
     }
 
-    /// Returns what kind of channel it is: `webhook`, `email`.
+    /// Returns why it cannot be used at present, if that is known without trying.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        if let Self::Component(channel) = self { channel.problem() } else { None }
+    }
+
+    /// Returns what kind of channel it is: `webhook`, `email`, `component`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Webhook(_) => "webhook",
             Self::Email(_) => "email",
+            Self::Component(_) => "component",
             #[cfg(test)]
             Self::Scripted(_) => "test",
         }

@@ -1,5 +1,8 @@
 //! How the host reaches out: the certificates it trusts, proxies, limits.
 
+pub mod address;
+pub mod component;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +22,8 @@ pub struct Egress {
     local: reqwest::Client,
     /// PEM of the certificate authorities trusted beside the system's.
     authorities: Option<Vec<u8>>,
+    /// The same, read.
+    roots: Vec<reqwest::Certificate>,
 }
 
 impl Egress {
@@ -39,18 +44,14 @@ impl Egress {
                 return Err(certificates(path, "it has no PEM certificate".to_owned()));
             }
         }
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("watchfire/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .timeout(TOTAL_TIMEOUT)
-                .pool_max_idle_per_host(1)
-        };
-        let with_roots = |builder: reqwest::ClientBuilder| builder.tls_certs_merge(roots.clone());
-        let remote = with_roots(builder()).build().map_err(ChannelError::Client)?;
-        let local = with_roots(builder()).no_proxy().build().map_err(ChannelError::Client)?;
-        Ok(Self { remote, local, authorities })
+        let remote = builder(&roots).build().map_err(ChannelError::Client)?;
+        let local = builder(&roots).no_proxy().build().map_err(ChannelError::Client)?;
+        Ok(Self { remote, local, authorities, roots })
+    }
+
+    /// Returns what further HTTP clients are built from: they trust the same authorities, and follow no redirects.
+    fn builder(&self) -> reqwest::ClientBuilder {
+        builder(&self.roots)
     }
 
     /// Returns the HTTP client for `url`.
@@ -64,4 +65,14 @@ impl Egress {
     pub fn authorities(&self) -> Option<&[u8]> {
         self.authorities.as_deref()
     }
+}
+
+fn builder(roots: &[reqwest::Certificate]) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("watchfire/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .pool_max_idle_per_host(1)
+        .tls_certs_merge(roots.iter().cloned())
 }

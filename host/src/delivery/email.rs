@@ -130,7 +130,7 @@ impl EmailChannel {
         let begun = self.partial.lock().id == id;
         if !begun {
             let error = match self.transport.send_raw(message.envelope(), &message.formatted()).await {
-                Ok(response) => return Outcome::Delivered { receipt: receipt(&response) },
+                Ok(response) => return Outcome::Delivered { receipt: receipt(&response).into() },
                 Err(error) => error,
             };
             let outcome = judge(&error);
@@ -176,12 +176,13 @@ impl EmailChannel {
             }
             Some((_, outcome)) => outcome,
             None if partial.delivered.is_empty() => Outcome::Never { reason: render::cut(&refused, 300) },
-            None if refused.is_empty() => Outcome::Delivered { receipt: "250 taken for each recipient alone".to_owned() },
+            None if refused.is_empty() => Outcome::Delivered { receipt: "250 taken for each recipient alone".into() },
             None => Outcome::Delivered {
                 receipt: render::cut(
                     &format!("taken for {} of {}; refused: {refused}", partial.delivered.len(), self.to.len()),
                     500,
-                ),
+                )
+                .into(),
             },
         }
     }

@@ -71,6 +71,7 @@ async fn an_smtp_answer_says_what_follows() {
         Outcome::Retry { class, .. } => class,
         Outcome::Credentials { .. } => "credentials",
         Outcome::Never { .. } => "never",
+        Outcome::Paced { .. } => "paced",
     };
     for (command, answer, expected) in [
         ("AUTH", "535 5.7.8 no", "credentials"),
@@ -143,6 +144,7 @@ async fn a_recipient_that_is_refused_keeps_nobody_else_from_knowing_and_nobody_i
     refuse.lock().pop();
     let outcome = channel.send(&sample(), now).await;
     let Outcome::Delivered { receipt } = outcome else { panic!("{outcome:?}") };
+    let receipt = receipt.text;
     assert!(receipt.starts_with("taken for 2 of 3; refused: gone@example.org: ") && receipt.contains("nobody"), "{receipt}");
     assert_eq!(*taken.lock(), ["ops@example.org", "full@example.org"]);
     server.abort();

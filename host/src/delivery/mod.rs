@@ -4,14 +4,18 @@
 
 pub mod api;
 pub mod channel;
+pub mod component;
 pub mod egress;
 pub mod email;
 pub mod notification;
 pub mod outbox;
+pub mod pacer;
+pub mod progress;
 pub mod render;
 pub mod retry;
 pub mod types;
 pub mod webhook;
+pub mod wire;
 pub mod worker;
 
 use std::collections::BTreeMap;
@@ -29,8 +33,7 @@ use crate::config::Alerting;
 use crate::plugins::Plugins;
 use crate::store::StoreError;
 use crate::telemetry::SelfMetrics;
-use channel::{ChannelError, Sender};
-use egress::Egress;
+use channel::{ChannelError, Sender, Ways};
 use outbox::Outbox;
 use types::Receiver;
 pub use worker::LOG_TARGET;
@@ -73,10 +76,9 @@ impl Delivery {
         clock: Clock,
         metrics: SelfMetrics,
     ) -> Result<Self, ChannelError> {
-        let egress = Egress::new(ca_file)?;
-        let _ = plugins;
+        let ways = Ways::new(plugins.clone(), ca_file, clock.clone())?;
         let entry = |receiver: &Receiver| {
-            let sender = Sender::new(receiver, &egress).map(Arc::new).map_err(|failed| failed.to_string());
+            let sender = Sender::new(receiver, &ways).map(Arc::new).map_err(|failed| failed.to_string());
             let health = Health { last_error: sender.as_ref().err().cloned(), ..Health::default() };
             let entry = Entry { receiver: receiver.clone(), sender, health: Arc::new(Mutex::new(health)) };
             (receiver.name.clone(), entry)
@@ -144,7 +146,8 @@ impl Delivery {
     pub fn problems(&self) -> Vec<Problem> {
         let problem = |(name, entry): (&String, &Entry)| {
             let health = entry.health.lock();
-            let detail = health.last_error.clone()?;
+            let unusable = entry.sender.as_ref().ok().and_then(|sender| sender.problem());
+            let detail = unusable.or_else(|| health.last_error.clone())?;
             let hint = if health.credentials {
                 "the receiver refuses the credentials: check its password, token or URL, then restart"
             } else if entry.sender.is_err() {

@@ -12,7 +12,9 @@ use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use tokio::sync::watch;
 use watchfire_types::Timestamp;
 
+use super::channel::Receipt;
 use super::notification::{Notification, NotifiedAlert, Status};
+use super::progress::Saved;
 use crate::store::columns::{nanos, time, timestamp, to_json};
 use crate::store::crash::crash_point;
 use crate::store::{Database, StoreError};
@@ -50,6 +52,10 @@ pub struct Leased {
     pub attempts: u32,
     /// When trying ends.
     pub expires_at: Timestamp,
+    /// How far an earlier attempt came.
+    pub progress: Option<Saved>,
+    /// What the last delivery for its group returned.
+    pub previous_receipt: Option<String>,
 }
 
 /// What a worker finds.
@@ -69,7 +75,7 @@ pub enum Settled {
     /// It arrived.
     Delivered {
         /// What the other side answered.
-        receipt: String,
+        receipt: Receipt,
     },
     /// It is tried again.
     Retry {
@@ -192,14 +198,16 @@ fn bury(connection: &Connection, id: &str, reason: &str, now: Timestamp) -> rusq
         .prepare_cached("INSERT OR REPLACE INTO receipts SELECT id, attempts + 1, ?2, 'dead', ?3 FROM outbox WHERE id = ?1")?
         .execute(params![id, nanos(now), reason])?;
     connection
-        .prepare_cached("UPDATE outbox SET state = 'dead', settled_at = ?2, last_error = ?3 WHERE id = ?1")?
+        .prepare_cached(
+            "UPDATE outbox SET state = 'dead', settled_at = ?2, last_error = ?3, progress = NULL, progress_by = NULL WHERE id = ?1",
+        )?
         .execute(params![id, nanos(now), reason])?;
     Ok(())
 }
 
 fn supersede(connection: &Connection, id: &str, by: &Notification) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("UPDATE outbox SET state = 'superseded', settled_at = ?2, last_error = ?3 WHERE id = ?1")?
+        .prepare_cached("UPDATE outbox SET state = 'superseded', settled_at = ?2, last_error = ?3, progress = NULL, progress_by = NULL WHERE id = ?1")?
         .execute(params![id, nanos(by.created_at), format!("replaced by {}", by.id)])?;
     Ok(())
 }
@@ -232,7 +240,9 @@ fn try_lease(
     now: Timestamp,
 ) -> rusqlite::Result<Result<Next, Unreadable>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, group_key, payload, attempts, next_attempt_at, expires_at FROM outbox AS row
+        "SELECT id, group_key, payload, attempts, next_attempt_at, expires_at, progress, progress_by,
+                (SELECT receipt FROM group_receipts WHERE group_key = row.group_key) AS previous_receipt
+         FROM outbox AS row
          WHERE receiver = ?1 AND state = 'queued' AND NOT EXISTS (
              SELECT 1 FROM outbox WHERE group_key = row.group_key AND state = 'queued' AND position < row.position)
          ORDER BY position",
@@ -253,7 +263,15 @@ fn try_lease(
             Ok(notification) => notification,
             Err(error) => return Ok(Err((id, row.get("group_key")?, error))),
         };
-        let leased = Leased { notification, attempts: row.get("attempts")?, expires_at: time(row, "expires_at")? };
+        let state: Option<Vec<u8>> = row.get("progress")?;
+        let by: Option<String> = row.get("progress_by")?;
+        let leased = Leased {
+            notification,
+            attempts: row.get("attempts")?,
+            expires_at: time(row, "expires_at")?,
+            progress: by.zip(state).map(|(by, state)| Saved { by, state }),
+            previous_receipt: row.get("previous_receipt")?,
+        };
         leases.take(&id);
         return Ok(Ok(Next::Leased(Box::new(leased))));
     }
@@ -274,7 +292,7 @@ pub fn settle(
     let attempt = connection.query_row("SELECT attempts FROM outbox WHERE id = ?1", [id], |row| row.get::<_, u32>(0)).optional()?;
     let Some(attempt) = attempt.map(|attempts| attempts + 1) else { return Ok(()) };
     let (outcome, detail) = match settled {
-        Settled::Delivered { receipt } => ("delivered", receipt),
+        Settled::Delivered { receipt } => ("delivered", &receipt.text),
         Settled::Retry { error, credentials: false, .. } => ("retry", error),
         Settled::Retry { error, credentials: true, .. } => ("credentials", error),
         Settled::Dead { error } => ("dead", error),
@@ -287,10 +305,11 @@ pub fn settle(
         detail
     ])?;
     match settled {
-        Settled::Delivered { .. } => {
+        Settled::Delivered { receipt } => {
+            keep_reference(connection, notification, receipt)?;
             connection
                 .prepare_cached(
-                    "UPDATE outbox SET state = 'delivered', attempts = ?2, settled_at = ?3, last_error = NULL WHERE id = ?1",
+                    "UPDATE outbox SET state = 'delivered', attempts = ?2, settled_at = ?3, last_error = NULL, progress = NULL, progress_by = NULL WHERE id = ?1",
                 )?
                 .execute(params![id, attempt, nanos(now)])?;
             let mut update = connection
@@ -307,11 +326,23 @@ pub fn settle(
         }
         Settled::Dead { error } => {
             connection
-                .prepare_cached("UPDATE outbox SET state = 'dead', attempts = ?2, settled_at = ?3, last_error = ?4 WHERE id = ?1")?
+                .prepare_cached("UPDATE outbox SET state = 'dead', attempts = ?2, settled_at = ?3, last_error = ?4, progress = NULL, progress_by = NULL WHERE id = ?1")?
                 .execute(params![id, attempt, nanos(now), error])?;
             forget_untold(connection, notification, now, repeat)?;
         }
     }
+    Ok(())
+}
+
+/// Keeps what the channel wants to be given with the group's next notification. What has ended is not gone on with.
+fn keep_reference(connection: &Connection, notification: &Notification, receipt: &Receipt) -> rusqlite::Result<()> {
+    let key = &notification.group_key;
+    match receipt.reference.as_ref().filter(|_| notification.status() == Status::Firing) {
+        Some(reference) => {
+            connection.prepare_cached("INSERT OR REPLACE INTO group_receipts VALUES (?1, ?2)")?.execute([key, reference])?
+        }
+        None => connection.prepare_cached("DELETE FROM group_receipts WHERE group_key = ?1")?.execute([key])?,
+    };
     Ok(())
 }
 
@@ -335,7 +366,9 @@ fn replace_by_newest(
     }
     connection
         .prepare_cached(
-            "UPDATE outbox SET payload = ?2, first_queued_at = ?3, next_attempt_at = max(next_attempt_at, ?4), attempts = ?5 WHERE id = ?1",
+            "UPDATE outbox SET payload = ?2, first_queued_at = ?3, next_attempt_at = max(next_attempt_at, ?4), attempts = ?5,
+                               progress = NULL, progress_by = NULL
+             WHERE id = ?1",
         )?
         .execute(params![newest.id, to_json(&notification)?, nanos(notification.first_queued_at), nanos(at), attempts])?;
     link_alerts(connection, &notification)
@@ -461,6 +494,10 @@ pub fn prune(connection: &Connection, before: Timestamp, keep: u64) -> rusqlite:
              SELECT position FROM outbox WHERE state <> 'queued' ORDER BY position DESC LIMIT 1 OFFSET ?2))",
         params![nanos(before), keep as i64],
     )?;
+    connection.execute(
+        "DELETE FROM group_receipts WHERE group_key NOT IN (SELECT key FROM groups) AND group_key NOT IN (SELECT group_key FROM outbox)",
+        [],
+    )?;
     connection.execute("DELETE FROM receipts WHERE outbox_id NOT IN (SELECT id FROM outbox)", [])?;
     connection.execute("DELETE FROM outbox_alerts WHERE outbox_id NOT IN (SELECT id FROM outbox)", [])?;
     Ok(())
@@ -507,6 +544,25 @@ impl Outbox {
         let next = self.database.write(move |transaction| lease(transaction, &leases, &receiver, now)).await?;
         crash_point("delivery.after_lease");
         Ok(next)
+    }
+
+    /// Stores how far the attempt for row `id` came.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn keep_progress(&self, id: &str, progress: Saved) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.database
+            .write(move |transaction| {
+                transaction
+                    .prepare_cached("UPDATE outbox SET progress = ?2, progress_by = ?3 WHERE id = ?1 AND state = 'queued'")?
+                    .execute(params![id, progress.state, progress.by])?;
+                crash_point("delivery.before_progress_commit");
+                Ok(())
+            })
+            .await?;
+        crash_point("delivery.after_progress_commit");
+        Ok(())
     }
 
     /// Stores what became of an attempt and frees the row.

@@ -82,7 +82,7 @@ impl WebhookChannel {
 fn judge(status: u16, after: Option<std::time::Duration>, reply: &str) -> Outcome {
     let reason = if reply.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {reply}") };
     match status {
-        200..=299 => Outcome::Delivered { receipt: reason },
+        200..=299 => Outcome::Delivered { receipt: reason.into() },
         401 | 403 => Outcome::Credentials { reason },
         429 => Outcome::Retry { after, class: "rate_limited", reason },
         408 | 425 | 500..=599 => Outcome::Retry { after, class: "server", reason },
@@ -149,6 +149,7 @@ mod tests {
             Outcome::Retry { .. } => "retry without time",
             Outcome::Credentials { .. } => "credentials",
             Outcome::Never { .. } => "never",
+            Outcome::Paced { .. } => "paced",
         };
         let all = [200, 204, 302, 400, 401, 403, 404, 408, 410, 413, 425, 429, 500, 503]
             .map(|status| format!("{status} {}", outcome(status)));

@@ -10,7 +10,8 @@ use watchfire_types::Timestamp;
 
 use super::channel::{Outcome, Sender};
 use super::outbox::{Leased, Next, Outbox, Settled};
-use super::retry;
+use super::progress::Progress;
+use super::{render, retry};
 use crate::clock::Clock;
 use crate::store::StoreError;
 use crate::store::crash::crash_point;
@@ -132,8 +133,10 @@ impl Worker {
     }
 
     async fn deliver(&mut self, leased: &Leased) -> Result<(), StoreError> {
+        let (saved, previous) = (leased.progress.clone(), leased.previous_receipt.clone());
+        let progress = Progress::of_row(&self.outbox, &leased.notification.id, saved, previous);
         crash_point("delivery.before_send");
-        let outcome = self.sender.send(&leased.notification, self.clock.now()).await;
+        let outcome = self.sender.send(&leased.notification, &progress, self.clock.now()).await;
         crash_point("delivery.after_send");
         let now = self.clock.now();
         let settled = self.decide(leased, outcome, now);
@@ -171,6 +174,15 @@ impl Worker {
                 (Some(at), class, reason)
             }
             Outcome::Retry { after: None, class, reason } => (Some(jittered), class, reason),
+            Outcome::Paced { after } => {
+                let at = now.plus(after);
+                self.blocked_until = at;
+                let error = format!("the service takes only so many requests a minute: it is sent at {}", render::to_second(at));
+                if at < leased.expires_at {
+                    return Settled::Retry { at, error, credentials: false };
+                }
+                (Some(at), "paced", error)
+            }
             Outcome::Credentials { reason } => {
                 let at = now.plus(retry::CREDENTIALS_WAIT);
                 self.blocked_until = at;

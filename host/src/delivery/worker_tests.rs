@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::delivery::notification::Notification;
+use crate::delivery::channel::Receipt;
+use crate::delivery::notification::{Notification, Status};
+use crate::delivery::progress::Saved;
 
 /// A channel that answers from a list, and remembers what it was sent. After the list: delivered.
 #[derive(Clone, Default)]
@@ -26,10 +28,11 @@ use axum::routing::post;
 
 use crate::alerts::store::MIGRATIONS;
 use crate::config::Secret;
-use crate::delivery::egress::Egress;
+use crate::delivery::channel::Ways;
 use crate::delivery::outbox::{self, OutboxCounts, new_id};
 use crate::delivery::render::test_notification;
 use crate::delivery::types::{Channel, Receiver, Webhook, WebhookBody};
+use crate::plugins::{Plugins, PluginsConfig};
 use crate::store::Database;
 
 struct Bench {
@@ -40,6 +43,15 @@ struct Bench {
     metrics: SelfMetrics,
     health: Arc<Mutex<Health>>,
     worker: Worker,
+}
+
+/// The ways of a host without plugins, and its folder.
+fn ways() -> (Ways, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&folder.path().join("state.db"), MIGRATIONS).unwrap();
+    let clock = Clock::manual(Timestamp::from_seconds(1_795_000_000));
+    let plugins = Plugins::new(PluginsConfig::default(), folder.path(), database, clock.clone(), SelfMetrics::default());
+    (Ways::new(plugins, None, clock).unwrap(), folder)
 }
 
 fn bench(sender: Sender) -> Bench {
@@ -130,7 +142,7 @@ async fn a_server_that_answers_500_then_429_then_200_gets_it_once() {
     });
     let webhook = Webhook { url: Secret::new(format!("http://{address}/hook")), headers: Vec::new(), body: WebhookBody::Auto };
     let receiver = Receiver { name: "chat".into(), channel: Channel::Webhook(webhook), send_resolved: true };
-    let mut bench = bench(Sender::new(&receiver, &Egress::new(None).unwrap()).unwrap());
+    let mut bench = bench(Sender::new(&receiver, &ways().0).unwrap());
     let id = bench.queue("chat").await;
 
     assert_eq!(bench.worker.step().await.unwrap(), Step::Worked);
@@ -167,7 +179,7 @@ async fn a_receiver_that_cannot_be_reached_is_tried_again() {
     let url = Secret::new(format!("http://{address}/secret-path"));
     let webhook = Webhook { url, headers: Vec::new(), body: WebhookBody::Slack };
     let receiver = Receiver { name: "chat".into(), channel: Channel::Webhook(webhook), send_resolved: true };
-    let mut bench = bench(Sender::new(&receiver, &Egress::new(None).unwrap()).unwrap());
+    let mut bench = bench(Sender::new(&receiver, &ways().0).unwrap());
     bench.queue("chat").await;
     assert_eq!(bench.worker.step().await.unwrap(), Step::Worked);
     assert_eq!(bench.counts().await.queued, 1);
@@ -304,4 +316,108 @@ async fn notifications_to_a_receiver_that_is_gone_are_given_up() {
     let gone = bench.outbox.tidy(vec!["chat".into()], bench.clock.now()).await.unwrap();
     assert_eq!(gone, ["gone"]);
     assert_eq!((bench.counts().await.queued, bench.counts().await.dead), (1, 1));
+}
+
+fn saved(by: &str) -> Saved {
+    Saved { by: by.into(), state: vec![1, 2, 3] }
+}
+
+impl Bench {
+    async fn leased(&self) -> Leased {
+        let Next::Leased(leased) = self.outbox.lease("chat", self.clock.now()).await.unwrap() else { panic!("nothing to send") };
+        *leased
+    }
+
+    async fn settle(&self, leased: &Leased, settled: Settled) {
+        self.outbox.settle(&leased.notification, settled, self.clock.now(), Duration::from_secs(60)).await.unwrap();
+    }
+
+    fn again(&self) -> Settled {
+        Settled::Retry { at: self.clock.now(), error: "HTTP 503".into(), credentials: false }
+    }
+}
+
+#[tokio::test]
+async fn how_far_an_attempt_came_is_known_to_the_next_one_of_the_same_plugin() {
+    let bench = bench(Sender::Scripted(script([])));
+    let id = bench.queue("chat").await;
+    let leased = bench.leased().await;
+    assert_eq!((leased.progress.clone(), leased.previous_receipt.clone()), (None, None));
+    Progress::of_row(&bench.outbox, &id, None, None).keep("ding 1", vec![1, 2, 3]).await.unwrap();
+    bench.settle(&leased, bench.again()).await;
+    let leased = bench.leased().await;
+    assert_eq!(leased.progress, Some(saved("ding 1")));
+    let progress = Progress::of_row(&bench.outbox, &id, leased.progress.clone(), None);
+    assert_eq!((progress.saved_by("ding 1"), progress.saved_by("ding 2")), (Some(vec![1, 2, 3]), None));
+    bench.settle(&leased, Settled::Delivered { receipt: "ok".into() }).await;
+    let left: Option<Vec<u8>> = bench
+        .database
+        .read_blocking(|connection| connection.query_row("SELECT progress FROM outbox", [], |row| row.get(0)))
+        .unwrap();
+    assert_eq!(left, None);
+}
+
+#[tokio::test]
+async fn what_replaces_a_notification_begins_at_its_beginning() {
+    let bench = bench(Sender::Scripted(script([])));
+    let first = bench.queue("chat").await;
+    let leased = bench.leased().await;
+    bench.outbox.keep_progress(&first, saved("ding 1")).await.unwrap();
+    // Queued while the first is being sent, and then while it waits.
+    for _ in 0..2 {
+        let mut newer = leased.notification.clone();
+        newer.id = new_id(bench.clock.now());
+        let (leases, expires) = (bench.outbox.leases().clone(), bench.clock.now().plus(Duration::from_secs(600)));
+        bench.database.write(move |transaction| outbox::enqueue(transaction, &leases, newer, expires)).await.unwrap();
+        if bench.outbox.leases().holds(&first) {
+            bench.settle(&leased, bench.again()).await;
+        }
+    }
+    let newest = bench.leased().await;
+    assert_ne!(newest.notification.id, first);
+    assert_eq!((newest.progress, newest.notification.superseded), (None, 2));
+}
+
+#[tokio::test]
+async fn a_groups_last_receipt_is_given_to_its_next_notification_until_all_is_over() {
+    let bench = bench(Sender::Scripted(script([])));
+    bench.queue("chat").await;
+    let first = bench.leased().await;
+    let receipt = |reference: &str| Receipt { text: "ok".into(), reference: Some(reference.into()) };
+    bench.settle(&first, Settled::Delivered { receipt: receipt("message 7") }).await;
+    for (status, expected) in [(Status::Firing, Some("message 7")), (Status::Resolved, Some("message 8")), (Status::Firing, None)] {
+        let mut next = first.notification.clone();
+        next.id = new_id(bench.clock.now());
+        next.alerts[0].status = status;
+        let (leases, expires) = (bench.outbox.leases().clone(), bench.clock.now().plus(Duration::from_secs(600)));
+        bench.database.write(move |transaction| outbox::enqueue(transaction, &leases, next, expires)).await.unwrap();
+        let leased = bench.leased().await;
+        assert_eq!(leased.previous_receipt.as_deref(), expected);
+        bench.settle(&leased, Settled::Delivered { receipt: receipt("message 8") }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_whose_turn_it_is_not_waits_without_being_called_broken() {
+    let after = Duration::from_secs(40);
+    let mut bench = bench(Sender::Scripted(script([Outcome::Paced { after }])));
+    bench.queue("chat").await;
+    assert_eq!(bench.worker.step().await.unwrap(), Step::Worked);
+    assert_eq!(*bench.health.lock(), Health::default());
+    assert_eq!(bench.wait().await, after);
+    assert_eq!(bench.worker.step().await.unwrap(), Step::Worked);
+    assert_eq!(bench.counts().await.delivered, 1);
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_not_there_is_tried_again_and_named() {
+    let receiver = Receiver { name: "chat".into(), channel: Channel::Component("ding".into()), send_resolved: true };
+    let (ways, _folder) = ways();
+    let mut bench = bench(Sender::new(&receiver, &ways).unwrap());
+    ways.plugins.look().await.unwrap();
+    bench.queue("chat").await;
+    assert_eq!(bench.worker.step().await.unwrap(), Step::Worked);
+    assert_eq!(bench.counts().await.queued, 1);
+    assert_eq!(bench.health.lock().last_error.as_deref(), Some("no plugin is called `ding`"));
+    assert_eq!(bench.counter("watchfire_notifications_failed_total", &[("receiver", "chat"), ("reason", "plugin")]), 1);
 }

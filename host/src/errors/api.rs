@@ -7,11 +7,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 
+use super::Errors;
 use super::capture::{self, Capture, MAX_BYTES};
 use super::detect::Detector;
 use super::store::{self, IssueQuery, KEPT_HOURS};
 use super::types::{ErrorEvent, ErrorStatistics, Issue, IssueDetail, IssueStatus};
-use super::Errors;
 use crate::clock::Clock;
 use crate::http::{ApiError, Params, stream as lines};
 use crate::inputs;

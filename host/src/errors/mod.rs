@@ -110,7 +110,8 @@ impl Errors {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let missed = self.0.missed.load(Ordering::Relaxed);
-        let gap = (missed > 0).then(|| format!("{missed} log records were dropped or damaged before errors were looked for in them"));
+        let gap =
+            (missed > 0).then(|| format!("{missed} log records were dropped or damaged before errors were looked for in them"));
         self.0.failure.lock().clone().into_iter().chain(gap).collect()
     }
 

@@ -130,13 +130,18 @@ impl Consumer {
             let events: u64 = found.issues.values().map(|issue| issue.count).sum();
             inner.bodies.append(day, found.bodies, through).await?;
             crash_point("errors.between_files");
-            let applied =
-                inner.database.write(move |transaction| store::apply(transaction, &found.issues, through, now)).await?;
+            let applied = inner.database.write(move |transaction| store::apply(transaction, &found.issues, through, now)).await?;
             crash_point("errors.after_commit");
             self.saved = through;
             inner.meters.events.add(events);
             if applied.new + applied.regressed > 0 {
-                info!(new = applied.new, regressed = applied.regressed, "{} new issues, {} came back", applied.new, applied.regressed);
+                info!(
+                    new = applied.new,
+                    regressed = applied.regressed,
+                    "{} new issues, {} came back",
+                    applied.new,
+                    applied.regressed
+                );
                 self.errors.count_issues().await?;
                 inner.stored.send_replace(applied.position);
             }

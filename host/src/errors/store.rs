@@ -55,7 +55,12 @@ pub fn begin_anew(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Counts what the log has up to record `through`, and stores that it is counted.
-pub fn apply(connection: &Connection, issues: &BTreeMap<String, Occurrences>, through: u64, now: Timestamp) -> rusqlite::Result<Applied> {
+pub fn apply(
+    connection: &Connection,
+    issues: &BTreeMap<String, Occurrences>,
+    through: u64,
+    now: Timestamp,
+) -> rusqlite::Result<Applied> {
     let mut applied = Applied::default();
     for (id, issue) in issues {
         match count(connection, id, issue, now)? {
@@ -235,7 +240,9 @@ pub fn detail(
     issue.hourly = hourly(connection, id, now)?;
     let history = connection
         .prepare_cached("SELECT at, kind, count FROM issue_events WHERE issue = ?1 ORDER BY position DESC LIMIT 100")?
-        .query_map([id], |row| Ok(IssueChange { at: time(row, "at")?, kind: row.get("kind")?, count: row.get::<_, i64>("count")? as u64 }))?
+        .query_map([id], |row| {
+            Ok(IssueChange { at: time(row, "at")?, kind: row.get("kind")?, count: row.get::<_, i64>("count")? as u64 })
+        })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(Some((issue, grouping, sample, history)))
 }

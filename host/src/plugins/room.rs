@@ -208,7 +208,8 @@ impl Plugins {
         let decisions = self.0.state.read(store::decisions).await?;
         let room = self.clone();
         let changed = self.0.threads.run(move || room.look_now(&decisions)).await.unwrap_or(false);
-        if changed {
+        // The first look is news even if there is nothing: whoever waits for a plugin need not wait longer.
+        if changed || *self.0.changed.borrow() == 0 {
             self.0.changed.send_modify(|count| *count += 1);
         }
         Ok(())

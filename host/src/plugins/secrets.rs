@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, OnceLock};
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use parking_lot::Mutex;
-use regex::bytes::{Captures, Regex};
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use url::Url;
@@ -23,6 +23,8 @@ const TAKEN_OUT: &str = "[secret]";
 const MIN_SCRUBBED_BYTES: usize = 4;
 /// Most `Authorization` headers that one delivery may ask for.
 const MAX_BASIC: usize = 64;
+/// Most placeholders in one text: a body of nothing else would grow without bound.
+const MAX_PLACEHOLDERS: usize = 256;
 /// `wfsecret`, the nonce, four digits of an index, and a letter, with `_` between them.
 const NONCE_CHARS: usize = 32;
 const PLACEHOLDER_CHARS: usize = PREFIX.len() + 1 + NONCE_CHARS + 1 + 4 + 1;
@@ -47,7 +49,7 @@ pub struct SecretBox {
     /// Users of the `Authorization` headers that were asked for, and the index of their secret.
     basic: Arc<Mutex<Vec<(String, usize)>>>,
     /// What finds the values in what comes back.
-    finder: Arc<OnceLock<Regex>>,
+    finder: Arc<OnceLock<AhoCorasick>>,
 }
 
 impl fmt::Debug for SecretBox {
@@ -80,6 +82,9 @@ pub enum SecretRefusal {
     /// A placeholder stands where it would decide who gets the request.
     #[error("a placeholder may be a whole URL or stand in its path and query, not in its host")]
     InHost,
+    /// More placeholders than anybody needs.
+    #[error("it holds more than {MAX_PLACEHOLDERS} placeholders")]
+    TooMany,
 }
 
 /// Says whether a secret may be put in.
@@ -171,7 +176,8 @@ impl SecretBox {
             return Err("the key holds no placeholder: what needs no secret the plugin can sign itself".to_owned());
         }
         let everywhere = |_: &BoundSecret| Ok(());
-        let replace = |what, text| self.replace(text, &everywhere).map_err(|refusal| format!("the {what} cannot be used: {refusal}"));
+        let replace =
+            |what, text| self.replace(text, &everywhere).map_err(|refusal| format!("the {what} cannot be used: {refusal}"));
         let (key, message) = (replace("key", key)?, replace("message", message)?);
         Ok(hmac::sign(&hmac::Key::new(algorithm, &key), &message).as_ref().to_vec())
     }
@@ -224,7 +230,9 @@ impl SecretBox {
     fn replace_in(&self, text: &[u8], may: May<'_>, within_basic: bool) -> Result<Vec<u8>, SecretRefusal> {
         let mut replaced = Vec::with_capacity(text.len());
         let mut rest = text;
+        let mut left = MAX_PLACEHOLDERS;
         while let Some(start) = find(rest) {
+            left = left.checked_sub(1).ok_or(SecretRefusal::TooMany)?;
             let (before, from) = rest.split_at(start);
             let (placeholder, after) = from.split_at_checked(PLACEHOLDER_CHARS).ok_or(SecretRefusal::Forged)?;
             let (index, encoding) = self.read(placeholder).ok_or(SecretRefusal::Forged)?;
@@ -266,10 +274,13 @@ impl SecretBox {
     /// Returns `bytes` with every secret value taken out, in all its encodings, and with nothing in it that looks like a placeholder.
     #[must_use]
     pub fn scrub(&self, bytes: &[u8]) -> Vec<u8> {
-        let clean = self.finder().replace_all(bytes, |found: &Captures<'_>| {
-            if found[0] == *PREFIX.as_bytes() { broken_prefix().into_bytes() } else { TAKEN_OUT.as_bytes().to_vec() }
+        let mut clean = Vec::with_capacity(bytes.len());
+        self.finder().replace_all_with_bytes(bytes, &mut clean, |_, found, clean| {
+            let broken = broken_prefix();
+            clean.extend_from_slice(if found == PREFIX.as_bytes() { broken.as_bytes() } else { TAKEN_OUT.as_bytes() });
+            true
         });
-        clean.into_owned()
+        clean
     }
 
     /// Returns `text`, which a plugin says, for people and for the store: without secrets and placeholders.
@@ -293,18 +304,12 @@ impl SecretBox {
         self.scrubbed().flat_map(|value| forms(&value)).map(|form| form.len()).max().unwrap_or(0).max(PREFIX.len())
     }
 
-    fn finder(&self) -> &Regex {
+    fn finder(&self) -> &AhoCorasick {
         self.finder.get_or_init(|| {
-            let mut forms: Vec<String> = self.scrubbed().flat_map(|value| forms(&value)).collect();
-            // The longest first: what remains of a longer one is a secret too.
-            forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-            forms.dedup();
-            forms.push(PREFIX.to_owned());
-            let pattern = forms.iter().map(|form| regex::escape(form)).collect::<Vec<_>>().join("|");
-            regex::bytes::RegexBuilder::new(&pattern)
-                .size_limit(64 << 20)
-                .build()
-                .expect("escaped text is a pattern, and secrets are short")
+            let forms = self.scrubbed().flat_map(|value| forms(&value)).chain([PREFIX.to_owned()]);
+            // The longest of several: what remains of it would be a secret too.
+            let finder = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(forms);
+            finder.expect("secrets have less than two gigabytes")
         })
     }
 
@@ -382,7 +387,8 @@ fn forms(value: &str) -> Vec<String> {
             }
         }
     }
-    let mut forms = vec![value.to_owned(), lower_escapes(&url), lower_escapes(&form), json.replace('/', "\\/"), ascii, url, form, json];
+    let mut forms =
+        vec![value.to_owned(), lower_escapes(&url), lower_escapes(&form), json.replace('/', "\\/"), ascii, url, form, json];
     // Within a longer text, three bytes at a time become four characters: there are three ways to begin.
     for lead in 0..3 {
         let bytes: Vec<u8> = std::iter::repeat_n(0, lead).chain(value.bytes()).collect();

@@ -64,10 +64,20 @@ fn a_placeholder_of_another_delivery_is_forged() {
 }
 
 #[test]
+fn a_text_of_nothing_but_placeholders_is_refused() {
+    let secrets = boxed([secret("token", "hush")]);
+    let many = secrets.placeholder("token", "raw").unwrap().repeat(MAX_PLACEHOLDERS);
+    assert_eq!(expand(&secrets, &many).unwrap(), "hush".repeat(MAX_PLACEHOLDERS));
+    let more = format!("{many}{many}");
+    assert_eq!(expand(&secrets, &more), Err(SecretRefusal::TooMany));
+}
+
+#[test]
 fn a_secret_goes_only_where_it_is_bound_to() {
     let secrets = boxed([secret("token", "hush")]);
     let text = format!("x={}", secrets.placeholder("token", "url").unwrap());
-    for url in ["https://api.example.com.evil.org/", "http://api.example.com/", "https://api.example.com:444/", "https://evil.org/"] {
+    for url in ["https://api.example.com.evil.org/", "http://api.example.com/", "https://api.example.com:444/", "https://evil.org/"]
+    {
         let refused = secrets.expand(text.as_bytes(), &target(url)).unwrap_err();
         assert!(matches!(refused, SecretRefusal::NotForThisHost { .. }), "{url}");
         assert!(!refused.to_string().contains("hush"));
