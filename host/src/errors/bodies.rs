@@ -82,7 +82,8 @@ impl Bodies {
             state.current = Some((newest, database));
         }
         let bodies = Self { folder: folder.to_owned(), state: Mutex::new(state) };
-        let kept = bodies.each_day(|connection| connection.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)));
+        let kept =
+            bodies.each_day(|connection| connection.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)));
         bodies.state.lock().kept = kept.iter().map(|(_, count)| *count as u64).sum();
         Ok(bodies)
     }
@@ -138,7 +139,9 @@ impl Bodies {
         });
         let database = opened.await.map_err(|_| StoreError::Closed)??;
         // It says so from its beginning, for the case that the one before it is dropped.
-        database.write(move |transaction| transaction.execute("INSERT OR REPLACE INTO applied VALUES (1, ?1)", [applied as i64])).await?;
+        database
+            .write(move |transaction| transaction.execute("INSERT OR REPLACE INTO applied VALUES (1, ?1)", [applied as i64]))
+            .await?;
         let old = {
             let mut state = self.state.lock();
             state.days.insert(day);
@@ -184,7 +187,9 @@ impl Bodies {
     pub fn thin(&self, most: u64) -> Result<u64, StoreError> {
         let list = |connection: &Connection| {
             let mut statement = connection.prepare("SELECT issue, position FROM events ORDER BY position")?;
-            statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?.collect::<rusqlite::Result<Vec<_>>>()
+            statement
+                .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?
+                .collect::<rusqlite::Result<Vec<_>>>()
         };
         let days = self.each_day(list);
         let (mut issues, mut places) = (Vec::new(), Vec::new());
@@ -231,10 +236,11 @@ impl Bodies {
             let path = self.path(day);
             let mut shm = path.clone().into_os_string();
             shm.push("-shm");
-            let removed = [path.clone(), wal_path(&path), shm.into()].iter().try_for_each(|path| match std::fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            });
+            let removed =
+                [path.clone(), wal_path(&path), shm.into()].iter().try_for_each(|path| match std::fs::remove_file(path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                    _ => Ok(()),
+                });
             match removed {
                 Ok(()) => {
                     state.days.remove(&day);
@@ -293,7 +299,8 @@ fn insert(transaction: &Transaction<'_>, bodies: &[Body]) -> rusqlite::Result<()
 }
 
 fn of_issue(connection: &Connection, issue: &str, limit: usize) -> rusqlite::Result<Vec<ErrorEvent>> {
-    let mut statement = connection.prepare_cached("SELECT packed, data FROM events WHERE issue = ?1 ORDER BY position DESC LIMIT ?2")?;
+    let mut statement =
+        connection.prepare_cached("SELECT packed, data FROM events WHERE issue = ?1 ORDER BY position DESC LIMIT ?2")?;
     let rows = statement.query_map(params![issue, limit as i64], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     let event = |(packed, data): (bool, Vec<u8>)| {
         let json = if packed { zstd::bulk::decompress(&data, MAX_EVENT_BYTES).ok()? } else { data };

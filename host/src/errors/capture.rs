@@ -56,7 +56,8 @@ pub struct Capture {
 /// # Errors
 /// What is wrong, and where: nothing is taken then.
 pub fn read(body: &[u8], now: Timestamp) -> Result<LogBatch, String> {
-    let json: JsonValue = serde_json::from_slice(body).map_err(|error| format!("expected an error, or a list of errors, in JSON: {error}"))?;
+    let json: JsonValue =
+        serde_json::from_slice(body).map_err(|error| format!("expected an error, or a list of errors, in JSON: {error}"))?;
     let (items, is_list) = match json {
         JsonValue::Array(items) => (items, true),
         object => (vec![object], false),
@@ -86,9 +87,12 @@ impl Capture {
     fn push(self, batch: &mut LogBatch, now: Timestamp) -> Result<(), (&'static str, String)> {
         let text = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
         let (kind, message, trace) = (text(&self.kind), text(&self.message), text(&self.stacktrace));
-        for (key, text, most) in
-            [("type", &kind, MAX_TYPE_BYTES), ("message", &message, MAX_MESSAGE_BYTES), ("stacktrace", &trace, MAX_TRACE_BYTES), ("service", &self.service, MAX_TYPE_BYTES)]
-        {
+        for (key, text, most) in [
+            ("type", &kind, MAX_TYPE_BYTES),
+            ("message", &message, MAX_MESSAGE_BYTES),
+            ("stacktrace", &trace, MAX_TRACE_BYTES),
+            ("service", &self.service, MAX_TYPE_BYTES),
+        ] {
             if let Some(length) = text.as_ref().map(String::len).filter(|length| *length > most) {
                 return Err((key, format!("may have {most} bytes, not {length}")));
             }
@@ -97,7 +101,9 @@ impl Capture {
             (Some(kind), Some(message)) => format!("{kind}: {message}"),
             (Some(text), None) | (None, Some(text)) => text.clone(),
             // The trace says it.
-            (None, None) => trace.as_ref().and_then(|trace| trace.lines().rfind(|line| !line.trim().is_empty())).unwrap_or("").to_owned(),
+            (None, None) => {
+                trace.as_ref().and_then(|trace| trace.lines().rfind(|line| !line.trim().is_empty())).unwrap_or("").to_owned()
+            }
         };
         if body.is_empty() {
             return Err(("", "expected at least one of `type`, `message` and `stacktrace`".to_owned()));
@@ -121,7 +127,9 @@ impl Capture {
         let resource = batch.resource(resource);
         let head = RecordHead { timestamp, observed: now, severity, severity_text, resource, trace_id, ..RecordHead::default() };
         batch.push(&head, ValueRef::Text(&body));
-        for (key, text) in [(keys::EXCEPTION_TYPE, &kind), (keys::EXCEPTION_MESSAGE, &message), (keys::EXCEPTION_STACKTRACE, &trace)] {
+        for (key, text) in
+            [(keys::EXCEPTION_TYPE, &kind), (keys::EXCEPTION_MESSAGE, &message), (keys::EXCEPTION_STACKTRACE, &trace)]
+        {
             if let Some(text) = text {
                 batch.attribute(key, ValueRef::Text(text));
             }
@@ -145,9 +153,9 @@ impl Capture {
             },
             (None, Some(word)) => {
                 let level = Severity::from_text(word.trim());
-                level.map(|level| (level, level.name())).ok_or_else(|| {
-                    ("level", format!("`{word}` is none of debug, info, warning, error, critical"))
-                })
+                level
+                    .map(|level| (level, level.name()))
+                    .ok_or_else(|| ("level", format!("`{word}` is none of debug, info, warning, error, critical")))
             }
         }
     }
@@ -159,7 +167,10 @@ impl Capture {
         let attribute = |(key, value): (&String, &JsonValue)| {
             let length = key.len() + value.as_str().map_or_else(|| value.to_string().len(), str::len);
             if length > MAX_ATTRIBUTE_BYTES {
-                return Err(("attributes", format!("`{}` has {length} bytes; {MAX_ATTRIBUTE_BYTES} are allowed", super::stack::cut(key, 100))));
+                return Err((
+                    "attributes",
+                    format!("`{}` has {length} bytes; {MAX_ATTRIBUTE_BYTES} are allowed", super::stack::cut(key, 100)),
+                ));
             }
             Ok((key.clone(), Value::from(value.clone())))
         };
@@ -179,7 +190,10 @@ mod tests {
             "attributes": {"user": 7, "exception.type": "kept as it was"}, "timestamp": 1795392000, "trace_id": "0af7651916cd43dd8448eb211c80319c"}"#, NOW)
         .unwrap();
         let record = batch.record(0);
-        assert_eq!((record.body.as_text(), record.severity_number, record.severity_text.as_str()), (Some("ValueError: bad"), 21, "CRITICAL"));
+        assert_eq!(
+            (record.body.as_text(), record.severity_number, record.severity_text.as_str()),
+            (Some("ValueError: bad"), 21, "CRITICAL")
+        );
         assert_eq!((record.timestamp, batch.service(0)), (Timestamp::from_seconds(1_795_392_000), "shop"));
         assert_eq!(record.trace_id, "0af7651916cd43dd8448eb211c80319c");
         let keys: Vec<&str> = record.attributes.iter().map(|(key, _)| key.as_str()).collect();

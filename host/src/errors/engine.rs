@@ -109,11 +109,8 @@ pub fn thin<K: Eq + std::hash::Hash>(events: &[K], most: usize) -> Vec<usize> {
         let middle = usize::midpoint(fits, too_many);
         if left(middle) <= most { fits = middle } else { too_many = middle }
     }
-    let mut dropped: Vec<usize> = issues
-        .values()
-        .filter(|of| of.len() > fits)
-        .flat_map(|of| of[1..=of.len() - fits].iter().copied())
-        .collect();
+    let mut dropped: Vec<usize> =
+        issues.values().filter(|of| of.len() > fits).flat_map(|of| of[1..=of.len() - fits].iter().copied()).collect();
     let excess = (events.len() - dropped.len()).saturating_sub(most);
     if excess > 0 {
         let mut silent: Vec<&Vec<usize>> = issues.values().collect();

@@ -29,9 +29,11 @@ impl Sent {
         let resource = batch.resource(vec![(keys::SERVICE_NAME.into(), Value::from(self.service))]);
         let head = RecordHead { severity: Severity::ERROR, resource, ..RecordHead::default() };
         batch.push(&head, ValueRef::Text(&self.body));
-        for (key, text) in
-            [(keys::EXCEPTION_TYPE, &self.kind), (keys::EXCEPTION_MESSAGE, &self.message), (keys::EXCEPTION_STACKTRACE, &self.stacktrace)]
-        {
+        for (key, text) in [
+            (keys::EXCEPTION_TYPE, &self.kind),
+            (keys::EXCEPTION_MESSAGE, &self.message),
+            (keys::EXCEPTION_STACKTRACE, &self.stacktrace),
+        ] {
             if let Some(text) = text {
                 batch.attribute(key, ValueRef::Text(text));
             }
@@ -42,26 +44,42 @@ impl Sent {
 
 /// Python as it prints a chain of `depth` callers above `charge`, at some line of some installation.
 fn python(root: &str, callers: &[&str], line: u32, function: &str, exception: &str) -> String {
-    let call = |function: &str, number: usize| format!("  File \"{root}/shop/orders.py\", line {}, in {function}\n    {function}()\n", line + number as u32);
+    let call = |function: &str, number: usize| {
+        format!("  File \"{root}/shop/orders.py\", line {}, in {function}\n    {function}()\n", line + number as u32)
+    };
     let outer: String = callers.iter().enumerate().map(|(number, caller)| call(caller, number)).collect();
-    format!("Traceback (most recent call last):\n  File \"/usr/lib/python3.12/runpy.py\", line {line}, in run\n    x\n{outer}{}{exception}\n", call(function, 9))
+    format!(
+        "Traceback (most recent call last):\n  File \"/usr/lib/python3.12/runpy.py\", line {line}, in run\n    x\n{outer}{}{exception}\n",
+        call(function, 9)
+    )
 }
 
 fn java(message: &str, line: u32, method: &str, cause: Option<&str>) -> String {
-    let cause = cause.map_or_else(String::new, |cause| format!("Caused by: {cause}: timeout after {line} ms\n\tat com.shop.Db.open(Db.java:{line})\n\t... {line} more\n"));
-    format!("java.lang.IllegalStateException: {message}\n\tat com.shop.Orders.{method}(Orders.java:{line})\n\tat com.shop.Api$$Lambda${line}/0x0000000800c{line}.apply(Unknown Source)\n\tat com.shop.Api.lambda$pay${line}(Api.java:7)\n\tat java.base/java.lang.Thread.run(Thread.java:833)\n{cause}")
+    let cause = cause.map_or_else(String::new, |cause| {
+        format!("Caused by: {cause}: timeout after {line} ms\n\tat com.shop.Db.open(Db.java:{line})\n\t... {line} more\n")
+    });
+    format!(
+        "java.lang.IllegalStateException: {message}\n\tat com.shop.Orders.{method}(Orders.java:{line})\n\tat com.shop.Api$$Lambda${line}/0x0000000800c{line}.apply(Unknown Source)\n\tat com.shop.Api.lambda$pay${line}(Api.java:7)\n\tat java.base/java.lang.Thread.run(Thread.java:833)\n{cause}"
+    )
 }
 
 fn javascript(root: &str, line: u32, hash: &str, function: &str) -> String {
-    format!("TypeError: Cannot read properties of undefined (reading 'id{line}')\n    at {function} ({root}/dist/cart.{hash}.js:{line}:15)\n    at async Object.handle ({root}/dist/api.js:{line}:3)\n    at Layer.handle ({root}/node_modules/express/lib/router/layer.js:95:5)\n    at process.processTicksAndRejections (node:internal/process/task_queues:95:5)\n")
+    format!(
+        "TypeError: Cannot read properties of undefined (reading 'id{line}')\n    at {function} ({root}/dist/cart.{hash}.js:{line}:15)\n    at async Object.handle ({root}/dist/api.js:{line}:3)\n    at Layer.handle ({root}/node_modules/express/lib/router/layer.js:95:5)\n    at process.processTicksAndRejections (node:internal/process/task_queues:95:5)\n"
+    )
 }
 
 fn go(address: u32, line: u32, function: &str) -> String {
-    format!("panic: runtime error: index out of range [{line}] with length 3\n\ngoroutine {address} [running]:\nshop/orders.(*Service).{function}(0xc{address:09x}, 0x{line:x})\n\t/build/{line}/orders/service.go:{line} +0x{line:x}\nshop/orders.run.func{}()\n\t/build/orders/run.go:{line} +0x1\nmain.main()\n\t/build/main.go:{line} +0x1d\n", 1 + address % 3)
+    format!(
+        "panic: runtime error: index out of range [{line}] with length 3\n\ngoroutine {address} [running]:\nshop/orders.(*Service).{function}(0xc{address:09x}, 0x{line:x})\n\t/build/{line}/orders/service.go:{line} +0x{line:x}\nshop/orders.run.func{}()\n\t/build/orders/run.go:{line} +0x1\nmain.main()\n\t/build/main.go:{line} +0x1d\n",
+        1 + address % 3
+    )
 }
 
 fn rust(hash: u64, line: u32, function: &str) -> String {
-    format!("thread 'worker-{line}' panicked at src/orders.rs:{line}:5:\ncalled `Option::unwrap()` on a `None` value\nstack backtrace:\n   0: rust_begin_unwind\n             at /rustc/{hash:x}/library/std/src/panicking.rs:645:5\n   1: core::option::unwrap_failed\n   2: shop::orders::{function}::{{{{closure}}}}::h{hash:016x}\n             at ./src/orders.rs:{line}:5\n   3: shop::pool::Pool<T>::run::h{hash:016x}\n             at ./src/pool.rs:{line}:9\n   4: std::sys::backtrace::__rust_begin_short_backtrace\n")
+    format!(
+        "thread 'worker-{line}' panicked at src/orders.rs:{line}:5:\ncalled `Option::unwrap()` on a `None` value\nstack backtrace:\n   0: rust_begin_unwind\n             at /rustc/{hash:x}/library/std/src/panicking.rs:645:5\n   1: core::option::unwrap_failed\n   2: shop::orders::{function}::{{{{closure}}}}::h{hash:016x}\n             at ./src/orders.rs:{line}:5\n   3: shop::pool::Pool<T>::run::h{hash:016x}\n             at ./src/pool.rs:{line}:9\n   4: std::sys::backtrace::__rust_begin_short_backtrace\n"
+    )
 }
 
 const DEEP: [&str; 6] = ["main", "serve", "dispatch", "handle", "checkout", "pay"];
@@ -69,35 +87,66 @@ const DEEP: [&str; 6] = ["main", "serve", "dispatch", "handle", "checkout", "pay
 /// Each inner list is one error, as it looks at different times, on different machines, in different builds.
 fn corpus() -> Vec<Vec<Sent>> {
     let in_body = |text: String| Sent::line(format!("request failed\n{text}"));
-    let value_error = |root, line, callers: &[&str]| python(root, callers, line, "charge", &format!("ValueError: bad amount {line}"));
+    let value_error =
+        |root, line, callers: &[&str]| python(root, callers, line, "charge", &format!("ValueError: bad amount {line}"));
     let mut errors = vec![
         // Line shifts, other folders, other outer callers; attributes or text.
         vec![
             in_body(value_error("/app", 10, &DEEP)),
             in_body(value_error("/srv/releases/20261122", 99, &DEEP)),
-            in_body(value_error("/app", 10, &["worker", "loop", "handle", "checkout", "pay", "serve", "dispatch", "handle", "checkout", "pay"][3..])),
+            in_body(value_error(
+                "/app",
+                10,
+                &["worker", "loop", "handle", "checkout", "pay", "serve", "dispatch", "handle", "checkout", "pay"][3..],
+            )),
             in_body(value_error("/app", 11, &["cli", "dispatch", "handle", "checkout", "pay"])),
             Sent::exception("ValueError", "bad amount 7", value_error("/app", 12, &DEEP)),
             Sent::exception("builtins.ValueError", "", value_error("C:\\shop", 13, &DEEP)),
         ],
         // Another class at the same place, another place of the same class.
-        vec![in_body(python("/app", &DEEP, 10, "charge", "KeyError: 'a'")), in_body(python("/app", &DEEP, 20, "charge", "KeyError: 'b'"))],
-        vec![in_body(python("/app", &DEEP, 10, "refund", "ValueError: bad amount 1")), Sent::exception("ValueError", "x", python("/b", &DEEP, 1, "refund", "ValueError: x"))],
+        vec![
+            in_body(python("/app", &DEEP, 10, "charge", "KeyError: 'a'")),
+            in_body(python("/app", &DEEP, 20, "charge", "KeyError: 'b'")),
+        ],
+        vec![
+            in_body(python("/app", &DEEP, 10, "refund", "ValueError: bad amount 1")),
+            Sent::exception("ValueError", "x", python("/b", &DEEP, 1, "refund", "ValueError: x")),
+        ],
         // A short stack and another one.
-        vec![in_body(python("/app", &[], 5, "<module>", "ImportError: no a")), in_body(python("/opt", &[], 6, "<module>", "ImportError: no b"))],
+        vec![
+            in_body(python("/app", &[], 5, "<module>", "ImportError: no a")),
+            in_body(python("/opt", &[], 6, "<module>", "ImportError: no b")),
+        ],
         // With a cause, and with another cause.
-        vec![in_body(java("order 1", 10, "pay", Some("java.sql.SQLException"))), in_body(java("order 22", 30, "pay", Some("java.sql.SQLException")))],
-        vec![in_body(java("order 1", 10, "pay", Some("java.io.IOException"))), in_body(java("order 3", 11, "pay", Some("java.io.IOException")))],
-        vec![in_body(java("order 1", 10, "pay", None)), Sent::exception("java.lang.IllegalStateException", "order 9", java("order 9", 44, "pay", None))],
+        vec![
+            in_body(java("order 1", 10, "pay", Some("java.sql.SQLException"))),
+            in_body(java("order 22", 30, "pay", Some("java.sql.SQLException"))),
+        ],
+        vec![
+            in_body(java("order 1", 10, "pay", Some("java.io.IOException"))),
+            in_body(java("order 3", 11, "pay", Some("java.io.IOException"))),
+        ],
+        vec![
+            in_body(java("order 1", 10, "pay", None)),
+            Sent::exception("java.lang.IllegalStateException", "order 9", java("order 9", 44, "pay", None)),
+        ],
         vec![in_body(java("order 1", 10, "refund", None)), in_body(java("order 1", 19, "refund", None))],
         // Another build of the bundle, another machine.
         vec![
             in_body(javascript("/app", 10, "3f2a1b9c", "charge")),
             in_body(javascript("/home/ann/shop", 88, "99aa11bb", "charge")),
-            Sent::exception("TypeError", "Cannot read properties of undefined (reading 'x')", javascript("file:///srv", 5, "0a1b2c3d", "charge")),
+            Sent::exception(
+                "TypeError",
+                "Cannot read properties of undefined (reading 'x')",
+                javascript("file:///srv", 5, "0a1b2c3d", "charge"),
+            ),
         ],
         vec![in_body(javascript("/app", 10, "3f2a1b9c", "refund")), in_body(javascript("/app", 11, "3f2a1b9d", "refund"))],
-        vec![in_body(go(1, 10, "Charge")), in_body(go(44, 33, "Charge")), Sent::exception("panic", "index out of range [9]", go(7, 8, "Charge"))],
+        vec![
+            in_body(go(1, 10, "Charge")),
+            in_body(go(44, 33, "Charge")),
+            Sent::exception("panic", "index out of range [9]", go(7, 8, "Charge")),
+        ],
         vec![in_body(go(1, 10, "Refund")), in_body(go(2, 11, "Refund"))],
         vec![in_body(rust(0x0123_4567_89ab_cdef, 10, "charge")), in_body(rust(0xfeed_beef_dead_cafe, 77, "charge"))],
         vec![in_body(rust(0x0123_4567_89ab_cdef, 10, "refund")), in_body(rust(0x1, 12, "refund"))],
@@ -106,15 +155,15 @@ fn corpus() -> Vec<Vec<Sent>> {
             Sent::exception("TimeoutError", "no answer from 10.0.0.1:5432 within 30s", ""),
             Sent::exception("TimeoutError", "no answer from 10.0.0.99:6432 within 5s", ""),
         ],
-        vec![
-            Sent::exception("TimeoutError", "queue 7 is full", ""),
-            Sent::exception("TimeoutError", "queue 8 is full", ""),
-        ],
+        vec![Sent::exception("TimeoutError", "queue 7 is full", ""), Sent::exception("TimeoutError", "queue 8 is full", "")],
         vec![
             Sent::exception("NotFound", "user 550e8400-e29b-41d4-a716-446655440000 at https://shop.example/u/1", ""),
             Sent::exception("NotFound", "user 123e4567-e89b-12d3-a456-426614174000 at https://shop.example/u/2", ""),
         ],
-        vec![Sent::exception("NotFound", "file '/var/x/1' is missing", ""), Sent::exception("NotFound", "file '/var/y/2' is missing", "")],
+        vec![
+            Sent::exception("NotFound", "file '/var/x/1' is missing", ""),
+            Sent::exception("NotFound", "file '/var/y/2' is missing", ""),
+        ],
         vec![Sent::exception("IOError", "cannot write: disk is full", "")],
         vec![Sent::exception("IOError", "cannot write: permission denied", "")],
     ];
@@ -170,7 +219,10 @@ fn a_grouping_explains_itself() {
     }
     "#);
     let without = Sent::exception("TimeoutError", "queue 7 is full\nmore", "").grouped();
-    assert_eq!((without.title.as_str(), without.grouping.template.as_str()), ("TimeoutError: queue 7 is full", "queue <number> is full"));
+    assert_eq!(
+        (without.title.as_str(), without.grouping.template.as_str()),
+        ("TimeoutError: queue 7 is full", "queue <number> is full")
+    );
     assert_eq!((without.grouping.basis, without.grouping.types.len()), (Basis::Message, 1));
     let unreadable = Sent { stacktrace: Some("#0 /a.php(3): f()".into()), ..Sent::line("job 7 failed") }.grouped();
     assert_eq!((unreadable.grouping.basis, unreadable.title.as_str()), (Basis::Body, "job 7 failed"));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -117,6 +116,8 @@ impl Consumer {
                 missed = found.missed,
                 "{} log records after {} were gone before errors were looked for in them", found.missed, self.cursor
             );
+            let mut missed = inner.missed.lock();
+            *missed = (missed.0 + found.missed, inner.clock.now());
         }
         if found.issues.is_empty() {
             if through - self.saved >= SAVE_RECORDS {
@@ -130,18 +131,22 @@ impl Consumer {
             let events: u64 = found.issues.values().map(|issue| issue.count).sum();
             inner.bodies.append(day, found.bodies, through).await?;
             crash_point("errors.between_files");
-            let applied =
-                inner.database.write(move |transaction| store::apply(transaction, &found.issues, through, now)).await?;
+            let applied = inner.database.write(move |transaction| store::apply(transaction, &found.issues, through, now)).await?;
             crash_point("errors.after_commit");
             self.saved = through;
             inner.meters.events.add(events);
             if applied.new + applied.regressed > 0 {
-                info!(new = applied.new, regressed = applied.regressed, "{} new issues, {} came back", applied.new, applied.regressed);
+                info!(
+                    new = applied.new,
+                    regressed = applied.regressed,
+                    "{} new issues, {} came back",
+                    applied.new,
+                    applied.regressed
+                );
                 self.errors.count_issues().await?;
                 inner.stored.send_replace(applied.position);
             }
         }
-        inner.missed.fetch_add(found.missed, Ordering::Relaxed);
         self.cursor = through;
         Ok(())
     }

@@ -47,8 +47,9 @@ impl House {
     /// Forgets what is in memory, as the end of the process does.
     async fn restart(&mut self) {
         self.errors.close();
-        self.errors =
-            Errors::open(self.folder.path(), self.database.clone(), self.settings.clone(), self.clock.clone(), &self.own).await.unwrap();
+        self.errors = Errors::open(self.folder.path(), self.database.clone(), self.settings.clone(), self.clock.clone(), &self.own)
+            .await
+            .unwrap();
         self.consumer = Consumer::new(self.errors.clone(), self.logs.clone()).await.unwrap();
     }
 
@@ -126,7 +127,7 @@ async fn a_resolved_issue_regresses_and_an_ignored_one_stays_ignored() {
     assert_eq!((house.issue("A").await.status, house.issue("A").await.resolved_at), (IssueStatus::Unresolved, None));
     assert_eq!((house.issue("B").await.status, house.issue("B").await.count), (IssueStatus::Ignored, 2));
     assert_eq!(house.kinds_of_events(), ["new A", "new B", "regressed A"]);
-    assert_eq!(house.own.gauge("watchfire_issues", &[("status", "ignored")]).get(), 1.0);
+    assert_eq!(house.own.gauge("watchfire_issues", &[("status", "ignored")]).get() as u64, 1);
 }
 
 #[tokio::test]
@@ -202,11 +203,16 @@ async fn statistics_tell_what_failed_how_often() {
     house.settle().await;
     let now = house.clock.now();
     let statistics = house.database.read(move |connection| store::statistics(connection, 24, 1, now)).await.unwrap();
-    let shares = |shares: &[crate::errors::types::Share]| shares.iter().map(|share| format!("{} {}", share.name, share.count)).collect::<Vec<_>>().join(", ");
+    let shares = |shares: &[crate::errors::types::Share]| {
+        shares.iter().map(|share| format!("{} {}", share.name, share.count)).collect::<Vec<_>>().join(", ")
+    };
     assert_eq!((statistics.total, statistics.issues, statistics.new_issues), (3, 2, 2));
     assert_eq!(shares(&statistics.by_type), "A 2, B 1");
     assert_eq!((shares(&statistics.by_service), shares(&statistics.by_level)), ("shop 3".into(), "ERROR 3".into()));
-    assert_eq!((statistics.top_issues.len(), statistics.top_issues[0].title.as_str(), statistics.top_issues[0].count), (1, "A: it failed", 2));
+    assert_eq!(
+        (statistics.top_issues.len(), statistics.top_issues[0].title.as_str(), statistics.top_issues[0].count),
+        (1, "A: it failed", 2)
+    );
     assert_eq!(statistics.hourly.last(), Some(&3));
     assert_eq!(statistics.hourly.iter().sum::<u64>(), 3);
 }

@@ -33,7 +33,11 @@ pub fn parametrise(message: &str) -> String {
         } else {
             let (length, words) = date(rest).unwrap_or_else(|| (rest.find(is_break).unwrap_or(rest.len()), ""));
             let (word, after) = rest.split_at(length);
-            if words.is_empty() { push_word(&mut template, word) } else { template.push_str(words) }
+            if words.is_empty() {
+                push_word(&mut template, word);
+            } else {
+                template.push_str(words);
+            }
             rest = after;
         }
     }
@@ -67,17 +71,22 @@ fn quoted(rest: &str, quote: char) -> Option<usize> {
 fn date(rest: &str) -> Option<(usize, &'static str)> {
     let matches = |text: &str, shape: &str| {
         text.len() >= shape.len()
-            && text.bytes().zip(shape.bytes()).all(|(byte, wanted)| if wanted == b'0' { byte.is_ascii_digit() } else { byte == wanted })
+            && text
+                .bytes()
+                .zip(shape.bytes())
+                .all(|(byte, wanted)| if wanted == b'0' { byte.is_ascii_digit() } else { byte == wanted })
     };
     let day = ["0000-00-00", "0000/00/00", "00.00.0000", "00/00/0000"].iter().any(|shape| matches(rest, shape));
     if !day {
         return None;
     }
-    let time = |from: usize| rest.get(from..).filter(|rest| matches(rest, "00:00")).map(|rest| {
-        let is_time = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.' | ',' | '+' | '-' | 'Z');
-        let end = rest.find(|c| !is_time(c)).unwrap_or(rest.len());
-        from + rest[..end].trim_end_matches(['.', ',', ':', '-']).len()
-    });
+    let time = |from: usize| {
+        rest.get(from..).filter(|rest| matches(rest, "00:00")).map(|rest| {
+            let is_time = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.' | ',' | '+' | '-' | 'Z');
+            let end = rest.find(|c| !is_time(c)).unwrap_or(rest.len());
+            from + rest[..end].trim_end_matches(['.', ',', ':', '-']).len()
+        })
+    };
     let end = if rest[10..].starts_with(['T', ' ']) { time(11).unwrap_or(10) } else { 10 };
     // `2026-11-22-backup` is a name, and its digits are masked as those of names are.
     let ends = !rest[end..].starts_with(|c: char| c.is_alphanumeric() || c == '-' || c == '_');
@@ -138,7 +147,8 @@ fn kind(word: &str) -> Option<&'static str> {
     if is_windows || (begins && word.len() > 1) {
         return Some("path");
     }
-    let is_time = word.len() >= 5 && word.contains(':') && word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'));
+    let is_time =
+        word.len() >= 5 && word.contains(':') && word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'));
     if is_time && word.matches(':').count() >= 2 {
         return Some("date");
     }
@@ -153,9 +163,10 @@ fn kind(word: &str) -> Option<&'static str> {
 fn is_uuid(word: &str) -> bool {
     let lengths = [8, 4, 4, 4, 12];
     let mut parts = word.split('-');
-    lengths.iter().all(|length| {
-        parts.next().is_some_and(|part| part.len() == *length && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    }) && parts.next().is_none()
+    lengths
+        .iter()
+        .all(|length| parts.next().is_some_and(|part| part.len() == *length && part.bytes().all(|byte| byte.is_ascii_hexdigit())))
+        && parts.next().is_none()
 }
 
 /// Returns whether this is an address of version 4 or 6, with or without a port.

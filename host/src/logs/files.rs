@@ -24,6 +24,9 @@ pub(super) const MIGRATIONS: &[Migration] =
 /// Readers kept open of a file that is no longer written to: there are as many files as days of retention.
 const CLOSED_READERS: usize = 1;
 
+/// About how much a consumer gets at a time, in bytes, however few records that are.
+const MAX_READ_BYTES: usize = 32 << 20;
+
 /// All day files, oldest first.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -278,7 +281,7 @@ impl DayFile {
         ignore_vanished(read).map(|_| ())
     }
 
-    /// Returns records after `cursor` in order of `seq`: about `limit` of them if so many are there. Of blocks for whose head (times,
+    /// Returns records after `cursor` in order of `seq`: about `limit` of them if so many are there, fewer if they are large. Of blocks for whose head (times,
     /// severities and dictionary) `wanted` says no, records are counted and not read.
     pub(super) fn read_after(
         &self,
@@ -293,14 +296,15 @@ impl DayFile {
             let mut rows = statement.query([cursor as i64])?;
             let mut blocks: Vec<LogBatch> = Vec::new();
             let mut left_out: Vec<LogBatch> = Vec::new();
-            let mut count = 0;
+            let (mut count, mut bytes) = (0, 0);
             // Up to here every record has been seen: a later block may begin before an earlier one ends.
             let mut bound = u64::MAX;
             while let Some(row) = rows.next()? {
                 let first_seq = row.get::<_, i64>(0)? as u64;
-                if count >= limit {
+                if count >= limit || bytes >= MAX_READ_BYTES {
                     let within = |seq: &&u64| **seq > cursor && **seq < first_seq;
-                    if blocks.iter().chain(&left_out).flat_map(|block| &block.seq).filter(within).count() >= limit {
+                    let found = blocks.iter().chain(&left_out).flat_map(|block| &block.seq).filter(within).count();
+                    if found >= limit || (found > 0 && bytes >= MAX_READ_BYTES) {
                         bound = first_seq - 1;
                         break;
                     }
@@ -314,6 +318,7 @@ impl DayFile {
                 match block {
                     Ok(block) => {
                         count += block.seq.iter().filter(|seq| **seq > cursor).count();
+                        bytes += block.size_bytes();
                         if is_wanted { blocks.push(block) } else { left_out.push(block) }
                     }
                     Err(error) => damaged(self.damage(first_seq, error)),

@@ -200,7 +200,7 @@ impl Logs {
         self.0.committed.clone()
     }
 
-    /// Returns about `limit` records after `cursor` in order of `seq`: fewer only if there are no more in that day's file.
+    /// Returns about `limit` records after `cursor` in order of `seq`: fewer if they are large, or if there are no more in that day's file.
     /// Empty at the end. Blocks on disk.
     ///
     /// # Errors

@@ -7,10 +7,38 @@ const JAVA_SOURCES: [&str; 6] = [".java", ".kt", ".scala", ".groovy", ".clj", ".
 
 /// Beginnings of what belongs to the language or to a framework that calls the application.
 const LIBRARIES: [&str; 32] = [
-    "java.", "javax.", "jdk.", "jakarta.", "sun.", "com.sun.", "kotlin.", "kotlinx.", "scala.", "groovy.", "clojure.",
-    "android.", "androidx.", "dalvik.", "org.springframework.", "org.apache.", "org.hibernate.", "org.eclipse.", "org.junit.",
-    "org.jboss.", "org.aspectj.", "io.netty.", "io.undertow.", "io.micrometer.", "io.grpc.", "reactor.", "rx.", "com.zaxxer.",
-    "com.fasterxml.", "com.google.common.", "System.", "Microsoft.",
+    "java.",
+    "javax.",
+    "jdk.",
+    "jakarta.",
+    "sun.",
+    "com.sun.",
+    "kotlin.",
+    "kotlinx.",
+    "scala.",
+    "groovy.",
+    "clojure.",
+    "android.",
+    "androidx.",
+    "dalvik.",
+    "org.springframework.",
+    "org.apache.",
+    "org.hibernate.",
+    "org.eclipse.",
+    "org.junit.",
+    "org.jboss.",
+    "org.aspectj.",
+    "io.netty.",
+    "io.undertow.",
+    "io.micrometer.",
+    "io.grpc.",
+    "reactor.",
+    "rx.",
+    "com.zaxxer.",
+    "com.fasterxml.",
+    "com.google.common.",
+    "System.",
+    "Microsoft.",
 ];
 
 pub(super) fn parse(text: &str) -> Vec<Exception> {
@@ -135,20 +163,24 @@ fn is_library(class: &str) -> bool {
 /// Reads `java.base/java.lang.Thread.run` or `com.shop.Orders$1.lambda$run$0`.
 fn java(name: &str) -> Frame {
     let (class, method) = name.rsplit_once('.').unwrap_or(("", name));
-    let generated = class.contains("$$FastClass") || class.contains("GeneratedMethodAccessor") || class.contains("GeneratedConstructorAccessor");
+    let generated = class.contains("$$FastClass")
+        || class.contains("GeneratedMethodAccessor")
+        || class.contains("GeneratedConstructorAccessor");
     // `Orders$$EnhancerBySpringCGLIB$$1a2b`, `Orders$$Lambda$14/0x0800`: what follows is made anew at each start.
     let class = class.split("$$").next().unwrap_or(class);
     // A class loader and a module, with a version, may stand in front.
     let class = class.rsplit('/').next().unwrap_or(class);
     let class: String = class.split('$').map(without_trailing_digits).collect::<Vec<_>>().join(".");
-    let method = if method.starts_with("lambda$") || method.starts_with("access$") { without_trailing_digits(method) } else { method };
+    let method =
+        if method.starts_with("lambda$") || method.starts_with("access$") { without_trailing_digits(method) } else { method };
     Frame::new(class.trim_end_matches('.'), method.trim_end_matches('$'), !generated && !is_library(&class))
 }
 
 /// Reads a function, `new Cart`, `async Object.charge [as pay]`, and where it is.
 fn javascript(function: &str, location: &str) -> Frame {
     let mut function = function.split(" [as ").next().unwrap_or(function);
-    for begin in ["async ", "new ", "get ", "set ", "Object.", "Module.", "Function.", "Window.", "global.", "exports.", "module."] {
+    for begin in ["async ", "new ", "get ", "set ", "Object.", "Module.", "Function.", "Window.", "global.", "exports.", "module."]
+    {
         function = function.strip_prefix(begin).unwrap_or(function);
     }
     let function = function.replace("<anonymous>", "");

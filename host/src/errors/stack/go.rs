@@ -4,9 +4,46 @@ use super::{Exception, Frame, lines, without_brackets};
 
 /// First parts of import paths of the standard library.
 const STANDARD: [&str; 40] = [
-    "archive", "bufio", "bytes", "cmp", "compress", "container", "context", "crypto", "database", "debug", "embed", "encoding",
-    "errors", "expvar", "flag", "fmt", "go", "hash", "html", "image", "internal", "io", "iter", "log", "maps", "math", "mime", "net",
-    "os", "path", "reflect", "regexp", "runtime", "slices", "sort", "strconv", "strings", "sync", "syscall", "testing",
+    "archive",
+    "bufio",
+    "bytes",
+    "cmp",
+    "compress",
+    "container",
+    "context",
+    "crypto",
+    "database",
+    "debug",
+    "embed",
+    "encoding",
+    "errors",
+    "expvar",
+    "flag",
+    "fmt",
+    "go",
+    "hash",
+    "html",
+    "image",
+    "internal",
+    "io",
+    "iter",
+    "log",
+    "maps",
+    "math",
+    "mime",
+    "net",
+    "os",
+    "path",
+    "reflect",
+    "regexp",
+    "runtime",
+    "slices",
+    "sort",
+    "strconv",
+    "strings",
+    "sync",
+    "syscall",
+    "testing",
 ];
 
 /// Where libraries lie.
@@ -58,7 +95,9 @@ fn said(line: &str) -> Option<(&'static str, &str)> {
         return rest.split_once(": ").map(|(_, message)| ("panic", message));
     }
     let after = |begin: &str| line.find(begin).map(|at| &line[at + begin.len()..]);
-    let message = after("panic: ").map(|message| ("panic", message)).or_else(|| after("fatal error: ").map(|message| ("fatal error", message)));
+    let message = after("panic: ")
+        .map(|message| ("panic", message))
+        .or_else(|| after("fatal error: ").map(|message| ("fatal error", message)));
     message.map(|(kind, message)| (kind, message.trim_end_matches(" [recovered]")))
 }
 

@@ -7,14 +7,35 @@ const PANICKED: &str = "panicked at ";
 
 /// Crates of the language, and those that call an application.
 const LIBRARIES: [&str; 16] = [
-    "std", "core", "alloc", "test", "proc_macro", "tokio", "futures", "futures_util", "futures_core", "hyper", "tower", "axum",
-    "actix_rt", "backtrace", "anyhow", "eyre",
+    "std",
+    "core",
+    "alloc",
+    "test",
+    "proc_macro",
+    "tokio",
+    "futures",
+    "futures_util",
+    "futures_core",
+    "hyper",
+    "tower",
+    "axum",
+    "actix_rt",
+    "backtrace",
+    "anyhow",
+    "eyre",
 ];
 
 /// How a panic comes about: its calls before the one that panicked.
 const MACHINERY: [&str; 9] = [
-    "rust_begin_unwind", "__rustc::", "core::panicking::", "std::panicking::", "core::option::", "core::result::", "core::slice::index::",
-    "alloc::raw_vec::", "std::sys::backtrace::",
+    "rust_begin_unwind",
+    "__rustc::",
+    "core::panicking::",
+    "std::panicking::",
+    "core::option::",
+    "core::result::",
+    "core::slice::index::",
+    "alloc::raw_vec::",
+    "std::sys::backtrace::",
 ];
 
 pub(super) fn is_one(text: &str) -> bool {
@@ -40,7 +61,10 @@ pub(super) fn parse(text: &str) -> Vec<Exception> {
     }
     while let Some(line) = rest.next() {
         let Some(name) = numbered(line) else {
-            if exception.frames.is_empty() || line.trim().is_empty() { continue } else { break }
+            if exception.frames.is_empty() || line.trim().is_empty() {
+                continue;
+            }
+            break;
         };
         let place = rest.next_if(|next| next.trim_start().starts_with("at ")).unwrap_or("");
         if MACHINERY.iter().any(|begin| name.starts_with(begin)) && exception.frames.iter().all(|frame| !frame.in_app) {

@@ -105,8 +105,17 @@ fn dot_net_is_read_as_well() {
 #[test]
 fn ordinary_text_holds_no_trace() {
     for text in [
-        "", "one line", "two\nlines", "meet me\n  at noon (UTC)\n  at the station", "see\nat example.com(now)", "a\n at x", "goroutine 5 is busy [1]:",
-        "Traceback:\n  File", "job\nran at 10:30:00\nand at 11:30:00", "stack backtrace: off\n", "it panicked at noon\n",
+        "",
+        "one line",
+        "two\nlines",
+        "meet me\n  at noon (UTC)\n  at the station",
+        "see\nat example.com(now)",
+        "a\n at x",
+        "goroutine 5 is busy [1]:",
+        "Traceback:\n  File",
+        "job\nran at 10:30:00\nand at 11:30:00",
+        "stack backtrace: off\n",
+        "it panicked at noon\n",
     ] {
         assert!(!is_in(text), "{text}");
     }
@@ -115,12 +124,35 @@ fn ordinary_text_holds_no_trace() {
 /// Text that looks like traces, in any order.
 fn scraps() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
-        Just("Traceback (most recent call last):\n"), Just("  File \"/a/b.py\", line 1, in f\n"), Just("ValueError: x\n"), Just("  | "), Just("+-"),
-        Just("\tat a.B.c(D.java:1)\n"), Just("    at f (/a/b.js:1:2)\n"), Just("Caused by: a.B: c\n"), Just("... 3 more\n"), Just("goroutine 1 [running]:\n"),
-        Just("main.f(0x1)\n"), Just("\t/a.go:1 +0x1\n"), Just("panic: "), Just("thread 'main' panicked at "), Just("src/a.rs:1:2:\n"), Just("stack backtrace:\n"),
-        Just("   0: a::b::{{closure}}\n"), Just("<a as b>::c"), Just("at "), Just("("), Just(")"), Just("'"), Just(": "), Just("\n"), Just("é"), Just("@http://x:1:2"),
+        Just("Traceback (most recent call last):\n"),
+        Just("  File \"/a/b.py\", line 1, in f\n"),
+        Just("ValueError: x\n"),
+        Just("  | "),
+        Just("+-"),
+        Just("\tat a.B.c(D.java:1)\n"),
+        Just("    at f (/a/b.js:1:2)\n"),
+        Just("Caused by: a.B: c\n"),
+        Just("... 3 more\n"),
+        Just("goroutine 1 [running]:\n"),
+        Just("main.f(0x1)\n"),
+        Just("\t/a.go:1 +0x1\n"),
+        Just("panic: "),
+        Just("thread 'main' panicked at "),
+        Just("src/a.rs:1:2:\n"),
+        Just("stack backtrace:\n"),
+        Just("   0: a::b::{{closure}}\n"),
+        Just("<a as b>::c"),
+        Just("at "),
+        Just("("),
+        Just(")"),
+        Just("'"),
+        Just(": "),
+        Just("\n"),
+        Just("é"),
+        Just("@http://x:1:2"),
     ];
-    proptest::collection::vec(prop_oneof![4 => piece.prop_map(str::to_owned), 1 => "\\PC{0,8}"], 0..24).prop_map(|pieces| pieces.concat())
+    proptest::collection::vec(prop_oneof![4 => piece.prop_map(str::to_owned), 1 => "\\PC{0,8}"], 0..24)
+        .prop_map(|pieces| pieces.concat())
 }
 
 proptest! {
