@@ -112,8 +112,8 @@ async fn wrong_captures_are_refused_with_their_place_and_nothing_of_them_is_kept
     let refused = host.client().post_json("/api/v1/errors", &json!([{"type": "A"}, {"type": "B", "severity": "worst"}])).await;
     assert_eq!(refused.status, 400);
     assert_eq!(refused.json()["error"]["message"], "[1].severity: `worst` is none of LOW, MEDIUM, HIGH, CRITICAL");
-    let huge = host.client().post("/api/v1/errors", "application/json", vec![b' '; 5 << 20]).await;
-    assert_eq!((huge.status, huge.json()["error"]["code"].as_str()), (413, Some("too_large")));
+    let long = host.client().post_json("/api/v1/errors", &json!({"stacktrace": "a".repeat(600_000)})).await;
+    assert_eq!((long.status, long.json()["error"]["message"].as_str()), (400, Some("stacktrace: may have 524288 bytes, not 600000")));
     assert_eq!(host.client().get_json("/api/v1/status").await["logs"]["records"], 0);
 }
 
