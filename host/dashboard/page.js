@@ -1,4 +1,4 @@
-// The small page: status, firing alerts, recent logs. A client of the public API, like any other.
+// The small page: status, firing alerts, unresolved errors, recent logs. A client of the public API, like any other.
 'use strict';
 
 const WORDS = {
@@ -62,7 +62,9 @@ function issue(one) {
   const button = element('button', say('resolve'));
   button.type = 'button';
   button.addEventListener('click', async () => {
-    await fetch(`api/v1/issues/${one.id}/resolve`, { method: 'POST' });
+    button.disabled = true;
+    // What went wrong shows at the next refresh.
+    await fetch(`api/v1/issues/${one.id}/resolve`, { method: 'POST' }).catch(() => null);
     refresh();
   });
   const where = [one.service, one.culprit].filter(Boolean).join(' · ');

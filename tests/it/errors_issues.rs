@@ -71,15 +71,16 @@ async fn one_error_is_one_issue_by_attributes_by_text_from_a_file_and_by_capture
         .await;
     let line = json!({"level": "critical", "service": "shop", "message": format!("job failed\n{}", traceback(3))});
     let mut file = std::fs::File::create(host.path("app.log")).expect("the folder can be written");
-    writeln!(file, "{line}").expect("the folder can be written");
+    writeln!(file, "{line}\n2026-11-22 08:30:00,123 ERROR shop: job failed\n{}\nINFO go on", traceback(5))
+        .expect("the folder can be written");
     let capture =
         json!({"type": "ValueError", "message": "bad order 4", "stacktrace": traceback(4), "service": "shop", "severity": "HIGH"});
     let answer = host.client().post_json("/api/v1/errors", &capture).await.ok().json();
-    let issues = issues_until(host.client(), 4).await;
+    let issues = issues_until(host.client(), 5).await;
     assert_eq!(issues.len(), 1, "{issues:#?}");
     assert_eq!(answer, json!({"accepted": 1, "rejected": 0, "issues": [issues[0]["id"]]}));
     assert_eq!(issues[0]["culprit"], "orders in charge");
-    assert_eq!(host.client().get("/api/v1/export/errors").await.ok().json_lines().len(), 4);
+    assert_eq!(host.client().get("/api/v1/export/errors").await.ok().json_lines().len(), 5);
 }
 
 #[tokio::test]
@@ -113,7 +114,10 @@ async fn wrong_captures_are_refused_with_their_place_and_nothing_of_them_is_kept
     assert_eq!(refused.status, 400);
     assert_eq!(refused.json()["error"]["message"], "[1].severity: `worst` is none of LOW, MEDIUM, HIGH, CRITICAL");
     let long = host.client().post_json("/api/v1/errors", &json!({"stacktrace": "a".repeat(600_000)})).await;
-    assert_eq!((long.status, long.json()["error"]["message"].as_str()), (400, Some("stacktrace: may have 524288 bytes, not 600000")));
+    assert_eq!(
+        (long.status, long.json()["error"]["message"].as_str()),
+        (400, Some("stacktrace: may have 524288 bytes, not 600000"))
+    );
     assert_eq!(host.client().get_json("/api/v1/status").await["logs"]["records"], 0);
 }
 
