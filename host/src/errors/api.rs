@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Errors;
 use super::capture::{self, Capture, MAX_BYTES};
-use super::detect::Detector;
+use super::detect;
 use super::store::{self, IssueQuery, KEPT_HOURS};
 use super::types::{ErrorEvent, ErrorStatistics, Issue, IssueDetail, IssueStatus};
 use crate::clock::Clock;
@@ -198,11 +198,11 @@ async fn export(State(api): State<ErrorsApi>, params: Params) -> Result<Response
     Ok(lines::ndjson(move |lines| {
         let mut cursor = 0;
         while cursor < end {
-            let skimmed = api.logs.skim_after(cursor, PAGE, &|head| super::detect::may_hold_errors(head, auto_capture))?;
+            let skimmed = detect::skimming(auto_capture, |skim| api.logs.skim_after(cursor, PAGE, skim))?;
             let Some(last) = skimmed.last else { break };
             cursor = last;
             let batch = &skimmed.batch;
-            let rows = Detector::new(batch, auto_capture).rows().into_iter().filter(|row| batch.seq[*row] <= end);
+            let rows = (0..batch.len()).filter(|row| batch.seq[*row] <= end);
             let events = rows.filter_map(|row| ErrorEvent::of(batch, row));
             let mut wanted = events.filter(|event| since <= event.timestamp && event.timestamp < until);
             if !wanted.all(|event| lines.push(&event)) {

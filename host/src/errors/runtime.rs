@@ -96,7 +96,7 @@ impl Consumer {
     async fn read(&self, stored: u64) -> Result<Found, StoreError> {
         let (logs, cursor, auto_capture) = (self.logs.clone(), self.cursor, self.errors.0.settings.auto_capture);
         let work = move || {
-            let skimmed = logs.skim_after(cursor, READ_RECORDS, &|head| detect::may_hold_errors(head, auto_capture))?;
+            let skimmed = detect::skimming(auto_capture, |skim| logs.skim_after(cursor, READ_RECORDS, skim))?;
             // Stopping short for want of records means that retention took them.
             let through = skimmed.last.unwrap_or(stored);
             let issues = gather(&skimmed.batch, auto_capture);
