@@ -132,7 +132,7 @@ impl ComponentChannel {
 
     /// Returns what follows from a call that failed.
     fn explain(&self, plugin: &Plugin, error: &CallError) -> Outcome {
-        let reason = format!("plugin `{}`: {}", self.name, one_line(&error.to_string()));
+        let reason = format!("plugin `{}`: {}", self.name, cut(&one_line(&error.to_string()), 2 * MAX_MESSAGE));
         match error {
             CallError::Backoff { until } => retry(Some(until.since(self.clock.now())), reason),
             CallError::Refused { code: 1, .. } => Outcome::Credentials { reason },
@@ -152,12 +152,16 @@ impl ComponentChannel {
         let told = Arc::new(told);
         let mut step = session.plan(Arc::clone(&told), progress.saved_by(&by), now).await?;
         let mut answered: Option<Vec<u8>> = None;
-        for _ in 0..=MAX_ROUNDS {
+        let mut rounds = 0;
+        loop {
             let batch = match step {
                 wire::Step::Done(outcome) => return Ok(judge(outcome, &told, &secrets)),
                 wire::Step::Send(batch) => batch,
             };
-            check(&batch).map_err(|problem| self.malformed(plugin, problem))?;
+            rounds += 1;
+            let problem =
+                if rounds > MAX_ROUNDS { Err(format!("more than {MAX_ROUNDS} batches of requests")) } else { check(&batch) };
+            problem.map_err(|problem| self.malformed(plugin, problem))?;
             // It goes on from there, so what was answered need not be sent again, whatever happens from here on.
             if let Some(state) = answered.take() {
                 keep(progress, &by, state, deadline).await?;
@@ -171,7 +175,6 @@ impl ComponentChannel {
             answered = Some(batch.state.clone());
             step = session.next(Arc::clone(&told), batch.state, exchanges, self.clock.now()).await?;
         }
-        Err(self.malformed(plugin, format!("more than {MAX_ROUNDS} batches of requests")).into())
     }
 
     /// Counts an answer that cannot be used as a failure of the plugin.
