@@ -6,7 +6,7 @@ use reqwest::Method;
 use watchfire_tests::TestHost;
 
 /// The API as people are told it is. A new route is added here, too.
-const ROUTES: [(&str, &str); 24] = [
+const ROUTES: [(&str, &str); 31] = [
     ("get", "/api/v1/status"),
     ("get", "/api/v1/health"),
     ("get", "/-/healthy"),
@@ -29,6 +29,13 @@ const ROUTES: [(&str, &str); 24] = [
     ("get", "/api/v1/export/metrics"),
     ("get", "/api/v1/export/alerts"),
     ("get", "/api/v1/export/errors"),
+    ("get", "/api/v1/issues"),
+    ("get", "/api/v1/issues/{id}"),
+    ("post", "/api/v1/issues/{id}/resolve"),
+    ("post", "/api/v1/issues/{id}/ignore"),
+    ("post", "/api/v1/issues/{id}/unresolve"),
+    ("get", "/api/v1/errors/statistics"),
+    ("post", "/api/v1/errors"),
     ("post", "/v1/logs"),
     ("post", "/v1/metrics"),
 ];
@@ -48,7 +55,8 @@ async fn every_route_is_documented_and_every_documented_route_answers() {
     assert!(missing.is_empty(), "not documented: {missing:?}");
     for (method, path) in documented {
         let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("OpenAPI names methods");
-        let concrete = path.replace("{kind}", "logs").replace("{name}", "none").replace("{fingerprint}", "none");
+        let concrete =
+            path.replace("{kind}", "logs").replace("{name}", "none").replace("{fingerprint}", "none").replace("{id}", "none");
         // Without waiting for the body: the live tail has no end.
         let response = host.client().request(method.clone(), &concrete).send().await.expect("the host answers");
         assert_ne!(response.status().as_u16(), 405, "{method} {path}");

@@ -1,11 +1,13 @@
 //! Whole-host cases, by what they are about.
 
 mod alerts;
+mod analysis_findings;
 mod channel_dingtalk;
 mod channel_secrets;
 mod commands;
 mod concurrency;
 mod configuration;
+mod crash_analysis;
 mod crash_delivery;
 mod crash_files;
 mod crash_ingest;

@@ -254,10 +254,8 @@ async fn a_plugin_that_never_ends_its_setup_or_test_is_ended() {
     // Both together: each takes the whole ten seconds that a setup may take.
     let spin = |place: &str| json!({"where": place, "mode": "spin"});
     let room = PluginRoom::start([("tested", plugin("hostile-analyzer", spin("self-test")))]).await;
-    let (setup, tested) = tokio::join!(
-        PluginRoom::start([("bad", plugin("hostile-channel", spin("init")))]),
-        room.plugins().self_test("tested"),
-    );
+    let (setup, tested) =
+        tokio::join!(PluginRoom::start([("bad", plugin("hostile-channel", spin("init")))]), room.plugins().self_test("tested"),);
     assert_eq!(setup.view("bad").state, PluginState::Failed);
     assert!(setup.view("bad").reason.contains("`init` ran longer than"), "{}", setup.view("bad").reason);
     let tested = tested.unwrap().unwrap_err();
@@ -266,11 +264,9 @@ async fn a_plugin_that_never_ends_its_setup_or_test_is_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_never_says_what_it_is_does_not_keep_the_others_from_running() {
-    let room = PluginRoom::start([
-        ("a-bad", plugin("spin-in-describe", Value::Null)),
-        ("z-good", plugin("hostile-analyzer", json!({}))),
-    ])
-    .await;
+    let room =
+        PluginRoom::start([("a-bad", plugin("spin-in-describe", Value::Null)), ("z-good", plugin("hostile-analyzer", json!({})))])
+            .await;
     let view = room.view("a-bad");
     assert_eq!(view.state, PluginState::Failed);
     assert!(view.reason.contains("`describe` ran longer than"), "{}", view.reason);

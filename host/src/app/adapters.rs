@@ -7,6 +7,7 @@ use watchfire_types::{LogBatch, Timestamp};
 
 use crate::alerts::runtime::LogSource;
 use crate::alerts::windows::{MatcherFactory, RecordMatcher};
+use crate::analysis::consumer::Records;
 use crate::logs::Logs;
 use crate::logs::matcher::Matcher;
 use crate::store::StoreError;
@@ -16,6 +17,16 @@ impl LogSource for Logs {
         Self::cursor_at_arrival(self, time)
     }
 
+    fn read_after(&self, cursor: u64, limit: usize) -> Result<LogBatch, StoreError> {
+        Self::read_after(self, cursor, limit)
+    }
+
+    fn committed(&self) -> watch::Receiver<u64> {
+        Self::committed(self)
+    }
+}
+
+impl Records for Logs {
     fn read_after(&self, cursor: u64, limit: usize) -> Result<LogBatch, StoreError> {
         Self::read_after(self, cursor, limit)
     }

@@ -22,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
 
 use crate::alerts::{self, Alerts};
+use crate::analysis::{self, Analysis};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::{self, Delivery};
-use crate::errors;
+use crate::errors::{self, Errors};
 use crate::http::guard::Guard;
 use crate::http::{Connections, page, server, status as status_api};
 use crate::inputs::files::FileStatuses;
@@ -69,6 +70,8 @@ pub struct Host {
     forwarder: Option<tokio::task::JoinHandle<own_log::Queue>>,
     logs: Logs,
     metrics: Metrics,
+    analysis: Analysis,
+    errors: Errors,
     state: Database,
     directory: DataDirectory,
     kept: Kept,
@@ -98,7 +101,8 @@ impl Host {
         let (otlp_listener, otlp_problem) = bind_otlp(&mut kept.otlp_listener, config.server.otlp_listen);
         let otlp_address = otlp_listener.as_ref().and_then(|listener| listener.local_addr().ok());
 
-        let (logs, metrics, state) = open_engines(&config, &clock, &own).await?;
+        let (logs, metrics, analysis, state) = open_engines(&config, &clock, &own).await?;
+        let errors = Errors::open(&data, state.clone(), config.error_tracking.clone(), clock.clone(), &own).await?;
         let outbox = delivery::outbox::Outbox::new(state.clone());
         let external_url = config.server.external_url.clone().unwrap_or_else(|| format!("http://{}", reachable(address)));
         let settings = alerts::Settings {
@@ -126,9 +130,11 @@ impl Host {
             otlp_problem,
             logs: logs.clone(),
             metrics: metrics.clone(),
+            errors: errors.clone(),
             alerts: alerts.clone(),
             delivery: delivery.clone(),
             plugins: plugins.clone(),
+            analysis: analysis.clone(),
             files: files.clone(),
             ended: ended.clone(),
             janitor: findings,
@@ -148,7 +154,12 @@ impl Host {
         let routes = server::assemble(router, &documentation(), guard);
         spawn_server(&mut tasks, &connections, listener, routes, &shutdown);
         // Compiling takes seconds: nobody waits for it.
-        tasks.spawn(watched("plugins", ended.clone(), async move { plugins.look().await }));
+        let room = plugins.clone();
+        tasks.spawn(watched("plugins", ended.clone(), async move { room.look().await }));
+        if config.log_analysis.auto_start {
+            let (analysis, records, stop) = (analysis.clone(), Arc::new(logs.clone()), shutdown.clone());
+            tasks.spawn(watched("log_analysis", ended.clone(), async move { analysis.run(plugins, records, stop).await }));
+        }
         let follow = inputs::files::follow(
             config.inputs.files.clone(),
             Arc::new(logs.clone()),
@@ -163,6 +174,10 @@ impl Host {
             let collect = system::collect(metrics.clone(), own.clone(), performance, data.clone(), clock.clone(), shutdown.clone());
             tasks.spawn(watched("performance", ended.clone(), unfailing(collect)));
         }
+        tasks.spawn({
+            let (errors, logs, stop) = (errors.clone(), logs.clone(), shutdown.clone());
+            watched("error_tracking", ended.clone(), async move { errors.run(logs, stop).await })
+        });
         tasks.spawn({
             let (alerts, samples, source, stop) = (alerts, Arc::new(metrics.clone()), Arc::new(logs.clone()), shutdown.clone());
             let changed = metrics.changed();
@@ -186,6 +201,8 @@ impl Host {
             forwarder,
             logs,
             metrics,
+            analysis,
+            errors,
             state,
             directory,
             kept: std::mem::take(kept),
@@ -222,9 +239,11 @@ impl Host {
         if let Err(error) = self.metrics.close().await {
             tracing::error!(%error, "metrics in memory could not be written out; their durable batches are read at the next start");
         }
-        let (logs, state) = (self.logs, self.state);
+        let (logs, analysis, errors, state) = (self.logs, self.analysis, self.errors, self.state);
         let _ = tokio::task::spawn_blocking(move || {
             logs.close();
+            analysis.close();
+            errors.close();
             state.close();
         })
         .await;
@@ -234,7 +253,7 @@ impl Host {
 }
 
 /// Opens the stores, which blocks on disk.
-async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyhow::Result<(Logs, Metrics, Database)> {
+async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyhow::Result<(Logs, Metrics, Analysis, Database)> {
     let (config, clock, own) = (config.clone(), clock.clone(), own.clone());
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let data = &config.storage.data_dir;
@@ -244,9 +263,10 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
             retention: config.storage.metrics_retention,
             ..MetricsSettings::default()
         };
-        let metrics = Metrics::open(data, settings, clock, own)?;
+        let metrics = Metrics::open(data, settings, clock.clone(), own.clone())?;
+        let analysis = Analysis::open(data, config.logging.retention, clock, own)?;
         let state = Database::open(&data.join("state.db"), alerts::store::MIGRATIONS)?;
-        Ok((logs, metrics, state))
+        Ok((logs, metrics, analysis, state))
     });
     opened.await.context("opening the stores was interrupted")?
 }
@@ -265,10 +285,11 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
         .merge(alerts::api::routes(parts.alerts.clone()))
         .merge(delivery::api::routes(parts.delivery.clone()))
         .merge(plugins::api::routes(parts.plugins.clone()))
+        .merge(analysis::api::routes(parts.analysis.clone(), parts.logs.committed()))
         .layer(DefaultBodyLimit::max(1 << 20))
         .merge(logs::api::routes(parts.logs.clone(), parts.clock.clone(), shutdown.clone()))
         .merge(metrics::api::routes(metrics_api))
-        .merge(errors::api::routes(parts.logs.clone(), parts.clock.clone()))
+        .merge(errors::api::routes(parts.errors.clone(), parts.logs.clone(), parts.clock.clone()))
         .merge(inputs::routes(inputs.clone()))
         .merge(status_api::routes(parts.clone().into_source()))
         .merge(page::routes())
@@ -284,6 +305,7 @@ pub fn documentation() -> utoipa::openapi::OpenApi {
         alerts::api::ApiDoc::openapi(),
         delivery::api::ApiDoc::openapi(),
         plugins::api::ApiDoc::openapi(),
+        analysis::api::ApiDoc::openapi(),
         errors::api::ApiDoc::openapi(),
         inputs::ApiDoc::openapi(),
         status_api::ApiDoc::openapi(),

@@ -8,9 +8,11 @@ use watchfire_types::Timestamp;
 
 use super::janitor::Findings;
 use crate::alerts::Alerts;
+use crate::analysis::Analysis;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::Delivery;
+use crate::errors::Errors;
 use crate::http::status::{MetricStats, Part, PartState, Status, StatusSource};
 use crate::inputs::files::{FileState, FileStatuses};
 use crate::logs::Logs;
@@ -28,9 +30,11 @@ pub struct Parts {
     pub(super) otlp_problem: Option<String>,
     pub(super) logs: Logs,
     pub(super) metrics: Metrics,
+    pub(super) errors: Errors,
     pub(super) alerts: Alerts,
     pub(super) delivery: Delivery,
     pub(super) plugins: Plugins,
+    pub(super) analysis: Analysis,
     pub(super) files: FileStatuses,
     pub(super) ended: super::Ended,
     pub(super) janitor: Arc<Mutex<Findings>>,
@@ -50,6 +54,7 @@ impl Parts {
         let mut parts = vec![self.server(), self.log_store(), Part::ok("metrics", format!("{} series", metrics.series))];
         parts.push(self.collector());
         parts.extend(self.followed_files());
+        parts.push(self.error_tracking());
         parts.push(self.rules());
         parts.extend(self.receivers());
         parts.extend(self.components());
@@ -57,10 +62,7 @@ impl Parts {
         parts.extend(self.ended.lock().iter().map(|name| {
             Part::new(name, PartState::Degraded, "it has ended by itself; the host's log says why", "restart the host")
         }));
-        for (name, what) in [("error_tracking", "errors are not grouped"), ("log_analysis", "patterns are not mined")] {
-            let hint = "its configuration is accepted and waits for a later version";
-            parts.push(Part::new(name, PartState::Inactive, format!("not built yet: {what}"), hint));
-        }
+        parts.push(self.analyzers());
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -130,6 +132,16 @@ impl Parts {
         files.iter().map(part).collect()
     }
 
+    fn error_tracking(&self) -> Part {
+        let problems = self.errors.problems();
+        if problems.is_empty() {
+            Part::ok("error_tracking", format!("{} unresolved issues", self.errors.unresolved()))
+        } else {
+            let hint = "make room on the disk, or keep logs longer, as the reason says; errors themselves stay in the log";
+            Part::new("error_tracking", PartState::Degraded, problems.join("; "), hint)
+        }
+    }
+
     fn rules(&self) -> Part {
         let rules = self.alerts.rules().len();
         let failures = self.alerts.failures();
@@ -171,6 +183,22 @@ impl Parts {
             }
         };
         self.plugins.views().iter().map(part).collect()
+    }
+
+    fn analyzers(&self) -> Part {
+        if !self.config.log_analysis.auto_start {
+            return Part::new("log_analysis", PartState::Inactive, "analyzers do not run", "set log_analysis.auto_start to true");
+        }
+        let count = self.analysis.analyzers();
+        let problems = self.analysis.problems();
+        match problems.first() {
+            None if count == 0 => Part::ok("log_analysis", "no analyzer is installed"),
+            None => Part::ok("log_analysis", format!("{count} analyzers")),
+            Some(first) => {
+                let detail = format!("{} of {count} analyzers do not work; `{}`: {}", problems.len(), first.plugin, first.detail);
+                Part::new("log_analysis", PartState::Degraded, detail, &first.hint)
+            }
+        }
     }
 
     fn storage(&self) -> Part {

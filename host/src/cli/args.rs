@@ -46,8 +46,22 @@ pub enum Command {
     Rules(ListArgs),
     /// Lists alerts, or tells the whole story of one.
     Alerts(AlertsArgs),
+    /// Lists issues, shows one, or decides about one.
+    Errors(ErrorsArgs),
     /// Lists notifications: queued, delivered and given up.
     Outbox(ListArgs),
+    /// Lists what analyzers found in the log, newest first.
+    Findings(FindingsArgs),
+    /// Lists components, switches them on and off.
+    Plugin(PluginArgs),
+    /// Compiles a component; the host runs this for itself.
+    #[command(hide = true)]
+    CompileComponent {
+        /// The component.
+        input: PathBuf,
+        /// Where the native code goes.
+        output: PathBuf,
+    },
     /// Writes completions for a shell to standard output.
     Completions {
         /// The shell.
@@ -300,6 +314,131 @@ pub struct AlertsArgs {
     /// Prints one JSON object a line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `findings`.
+#[derive(Clone, Debug, Args)]
+pub struct FindingsArgs {
+    /// Only those of this analyzer.
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+    /// Only those of this rule of an analyzer.
+    #[arg(long, value_name = "RULE")]
+    pub rule: Option<String>,
+    /// Least level: debug, info, warning, error, critical.
+    #[arg(long)]
+    pub level: Option<String>,
+    #[command(flatten)]
+    pub time: TimeArgs,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `plugin`.
+#[derive(Clone, Debug, Args)]
+pub struct PluginArgs {
+    #[command(subcommand)]
+    pub action: Option<PluginAction>,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// `errors`.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ErrorsArgs {
+    #[command(subcommand)]
+    pub decide: Option<ErrorsDecide>,
+    /// The issue to show.
+    pub id: Option<String>,
+    /// Only issues with this status: unresolved, resolved, ignored.
+    #[arg(long, conflicts_with = "id")]
+    pub status: Option<String>,
+    /// `service.name`; may be repeated.
+    #[arg(long, value_name = "NAME", conflicts_with = "id")]
+    pub service: Vec<String>,
+    /// Only issues that occurred then or later: `15m`, `1h` or `7d` back from now, RFC 3339, or seconds since 1970.
+    #[arg(long, value_name = "TIME", conflicts_with = "id")]
+    pub since: Option<String>,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do with plugins; lists them if nothing is said.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PluginAction {
+    /// Lists all components that the host finds: what they ask for, what they have, why one does not run.
+    List,
+    /// Shows everything about one, and what it said last.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Switches one on, and grants what it may have.
+    Enable(EnableArgs),
+    /// Switches one off; what it keeps stays.
+    Disable {
+        /// Its name.
+        name: String,
+    },
+    /// Deletes one from the host's own folder.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Lets one test itself.
+    Test {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `plugin enable`.
+#[derive(Clone, Debug, Args)]
+pub struct EnableArgs {
+    /// Its name.
+    pub name: String,
+    /// Grants all that it asks for, and says what that is.
+    #[arg(long, conflicts_with_all = ["capability", "outbound"])]
+    pub grant_all: bool,
+    /// A capability that it gets (metrics, kv, secrets); may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub capability: Vec<String>,
+    /// Where it may send, `https://host[:port]`; may be repeated.
+    #[arg(long, value_name = "URL")]
+    pub outbound: Vec<String>,
+    /// File with its section of the configuration, one JSON object.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What can be decided about an issue.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ErrorsDecide {
+    /// It is mended: if it occurs again, it has regressed.
+    Resolve {
+        /// The issue.
+        id: String,
+    },
+    /// It is counted on, and nobody is told.
+    Ignore {
+        /// The issue.
+        id: String,
+    },
+    /// Takes back what was decided.
+    Unresolve {
+        /// The issue.
+        id: String,
+    },
 }
 
 /// Commands that list something.

@@ -127,6 +127,24 @@ impl Client {
         self.json(self.send(request).await?).await
     }
 
+    /// Posts `body` as JSON to `path/name/verb`.
+    pub(super) async fn act_with(&self, path: &str, name: &str, verb: &str, body: &Value) -> Result<Value, ClientError> {
+        let request = self.request(Method::POST, &[path, name, verb], &[]).json(body).timeout(Duration::from_secs(120));
+        self.json(self.send(request).await?).await
+    }
+
+    /// Asks for `path/name/what`.
+    pub(super) async fn get_under(&self, path: &str, name: &str, what: &str) -> Result<Value, ClientError> {
+        let request = self.request(Method::GET, &[path, name, what], &[]).timeout(Duration::from_secs(60));
+        self.json(self.send(request).await?).await
+    }
+
+    /// Deletes `path/name`.
+    pub(super) async fn delete(&self, path: &str, name: &str) -> Result<Value, ClientError> {
+        let request = self.request(Method::DELETE, &[path, name], &[]).timeout(Duration::from_secs(60));
+        self.json(self.send(request).await?).await
+    }
+
     /// Posts `body` to `path`.
     pub(super) async fn post(&self, path: &str, query: Query<'_>, kind: &'static str, body: Vec<u8>) -> Result<Value, ClientError> {
         let request = self.request(Method::POST, &[path], query).header("content-type", kind).body(body);

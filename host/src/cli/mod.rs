@@ -7,11 +7,14 @@ pub mod args;
 mod check;
 mod client;
 mod daemon;
+mod errors;
 mod export;
+mod findings;
 mod ingest;
 mod logs;
 mod metrics;
 mod output;
+mod plugin;
 mod report;
 mod start;
 mod status;
@@ -73,6 +76,10 @@ fn dispatch(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Stop(args) => stop::stop(&args),
         Command::Check(args) => check::check(&args, out),
         Command::CreateConfig(args) => check::create_config(&args, out),
+        Command::CompileComponent { input, output } => {
+            crate::plugins::compile_file(&input, &output).map_err(anyhow::Error::msg)?;
+            Ok(Exit::Done)
+        }
         Command::Completions { shell } => {
             // Into memory first, since it panics if it cannot write.
             let mut script = Vec::new();
@@ -102,8 +109,16 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Metrics(args) => metrics::metrics(&args, out).await,
         Command::Rules(args) => alerts::rules(&args, out).await,
         Command::Alerts(args) => alerts::alerts(&args, out).await,
+        Command::Errors(args) => errors::errors(&args, out).await,
         Command::Outbox(args) => alerts::outbox(&args, out).await,
-        Command::Start(_) | Command::Stop(_) | Command::Check(_) | Command::CreateConfig(_) | Command::Completions { .. } => {
+        Command::Findings(args) => findings::findings(&args, out).await,
+        Command::Plugin(args) => plugin::plugin(&args, out).await,
+        Command::Start(_)
+        | Command::Stop(_)
+        | Command::Check(_)
+        | Command::CreateConfig(_)
+        | Command::CompileComponent { .. }
+        | Command::Completions { .. } => {
             unreachable!("these need no host")
         }
     }

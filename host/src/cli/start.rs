@@ -13,6 +13,7 @@ use super::output::say;
 use super::{Answer, Exit, daemon};
 use crate::app::{self, RunOptions};
 use crate::config::{CliOverrides, Config, Environment, HumanDuration};
+use crate::plugins::Compiler;
 use crate::telemetry::SelfMetrics;
 use crate::telemetry::own_log::{self, LogTarget};
 
@@ -54,7 +55,10 @@ pub(super) fn start(args: &StartArgs) -> Answer {
 
 fn load(args: &StartArgs) -> Result<Config, crate::config::ConfigErrors> {
     let overrides = CliOverrides { data_dir: args.data.clone(), listen: args.listen.clone(), log_level: args.log_level.clone() };
-    Config::load(args.config.as_deref(), &Environment::of_process(), &overrides)
+    let mut config = Config::load(args.config.as_deref(), &Environment::of_process(), &overrides)?;
+    // Compiling takes much memory for a moment: it is a process of its own that pays it back.
+    config.plugins.compiler = std::env::current_exe().map_or(Compiler::Here, Compiler::Child);
+    Ok(config)
 }
 
 fn log_target(args: &StartArgs, config: &Config) -> LogTarget {

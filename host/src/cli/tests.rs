@@ -70,6 +70,11 @@ fn host() -> Router {
                 "history": [{"at": "2025-01-02T03:04:05Z", "state": "firing", "value": 12.0, "reason": "12 >= 10"}],
                 "decisions": [{"at": "2025-01-02T03:04:15Z", "decision": "notify", "reason": "new", "until": null, "outbox_id": "n1"}], "notifications": [notification]}))
         }))
+        .route("/api/v1/findings", get(|RawQuery(query): RawQuery| async move {
+            let query = query.unwrap_or_default();
+            Json(json!({"findings": [{"position": "7", "plugin": "ssh", "rule": "brute_force", "severity_number": 17, "title": query, "count": 12,
+                "findings": 2, "last_at": "2025-01-02T03:04:05Z", "labels": {"ip": "10.0.0.1"}}]}))
+        }))
         .route("/api/v1/outbox", get(|| async { Json(json!({"notifications": [{"id": "1", "state": "dead", "receiver": "pager", "attempts": 3, "last_error": "500"}]})) }))
         .route("/api/v1/receivers", get(|| async { Json(json!({"receivers": [{"name": "pager"}, {"name": "a/b"}]})) }))
         .route("/api/v1/receivers/{name}/test", post(|Path(name): Path<String>| async move {
@@ -90,6 +95,19 @@ fn host() -> Router {
                 _ => format!("{{\"timestamp\":\"2025-01-02T03:04:05Z\",\"body\":\"{what} 1\"}}\n{{\"body\":\"{what} 2\"}}\n").into_response(),
             }
         }))
+}
+
+#[test]
+fn findings_are_asked_for_as_said_and_shown_in_rows() {
+    let url = serve(host());
+    let (text, exit) = ask_host(&url, &["findings", "--plugin", "ssh", "--since", "1h", "--level", "error"]);
+    insta::assert_snapshot!(text, @r"
+    LAST        LEVEL  PLUGIN  RULE         TITLE                               COUNT  FINDINGS  LABELS
+    2025-01-02  ERROR  ssh     brute_force  since=1h&plugin=ssh&severity=error  12     2         ip=10.0.0.1
+    ");
+    assert_eq!(exit, Exit::Done);
+    let (text, _) = ask_host(&url, &["findings", "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["position"], "7");
 }
 
 #[test]

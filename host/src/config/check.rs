@@ -185,16 +185,6 @@ impl Checker<'_> {
     }
 
     fn error_tracking(&mut self, raw: &RawErrorTracking) -> ErrorTracking {
-        let default = RawErrorTracking::default();
-        self.inactive(
-            "error_tracking",
-            "the error engine",
-            &[
-                ("max_events", raw.max_events != default.max_events),
-                ("cleanup_interval", raw.cleanup_interval != default.cleanup_interval),
-                ("auto_capture", raw.auto_capture != default.auto_capture),
-            ],
-        );
         ErrorTracking { max_events: raw.max_events, cleanup_interval: raw.cleanup_interval.0, auto_capture: raw.auto_capture }
     }
 
@@ -202,11 +192,10 @@ impl Checker<'_> {
         let default = RawLogAnalysis::default();
         self.inactive(
             "log_analysis",
-            "the analysis engine",
+            "what mines patterns",
             &[
                 ("analysis_interval", raw.analysis_interval != default.analysis_interval),
                 ("max_patterns", raw.max_patterns != default.max_patterns),
-                ("auto_start", raw.auto_start != default.auto_start),
             ],
         );
         LogAnalysis {

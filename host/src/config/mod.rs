@@ -155,14 +155,14 @@ pub struct Performance {
     pub auto_start: bool,
 }
 
-/// `error_tracking`. Its engine is not built yet.
+/// `error_tracking`.
 #[derive(Clone, Debug)]
 pub struct ErrorTracking {
-    /// Error events kept.
+    /// Error events kept, repeats thinned first.
     pub max_events: u64,
-    /// How often old ones are dropped.
+    /// How often those beyond are dropped.
     pub cleanup_interval: Duration,
-    /// Whether log records with a stack trace become error events.
+    /// Whether log records with a stack trace in their text become error events.
     pub auto_capture: bool,
 }
 
@@ -206,14 +206,14 @@ impl Alerting {
     }
 }
 
-/// `log_analysis`. Its engine is not built yet.
+/// `log_analysis`.
 #[derive(Clone, Debug)]
 pub struct LogAnalysis {
-    /// How often analyzers look.
+    /// How often patterns are looked at: not yet.
     pub analysis_interval: Duration,
     /// Patterns held in memory per source.
     pub max_patterns: usize,
-    /// Whether analyzers start by themselves.
+    /// Whether analyzers run.
     pub auto_start: bool,
 }
 

@@ -51,7 +51,7 @@ pub struct RawConfig {
     pub logging: RawLogging,
     /// How the machine is measured.
     pub performance: RawPerformance,
-    /// Error events. Accepted; inactive until the error engine is built.
+    /// Errors in the log, grouped into issues.
     pub error_tracking: RawErrorTracking,
     /// Rules, and who is told.
     pub alerting: RawAlerting,
@@ -215,15 +215,16 @@ pub struct RawPerformance {
     pub auto_start: bool,
 }
 
-/// Error events. Inactive until the error engine is built.
+/// Errors in the log, grouped into issues.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawErrorTracking {
-    /// Error events kept. Default: 10000.
+    /// Error events kept with their stack traces; repeats of frequent issues go first. Counts stay exact. Default: 10000.
     pub max_events: u64,
-    /// How often old ones are dropped. Default: 1 hour.
+    /// How often those beyond are dropped. Default: 1 hour.
     pub cleanup_interval: HumanDuration,
-    /// Whether log records with a stack trace become error events. Default: true.
+    /// Whether log records of level error or above, or of none, that carry a stack trace in their text become error events, too.
+    /// Records with `exception.*` attributes always do. Default: true.
     pub auto_capture: bool,
 }
 
@@ -356,15 +357,15 @@ pub struct RawWebhook {
     pub send_resolved: bool,
 }
 
-/// Patterns and anomalies in logs. Inactive until the analysis engine is built.
+/// Analyzers, which read the log, and patterns, which are not mined yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLogAnalysis {
-    /// How often analyzers look. Default: 300 seconds.
+    /// How often patterns are looked at. Inactive until they are mined. Default: 300 seconds.
     pub analysis_interval: HumanDuration,
-    /// Patterns held in memory per source. Default: 1000.
+    /// Patterns held in memory per source. Inactive until they are mined. Default: 1000.
     pub max_patterns: u32,
-    /// Whether analyzers start by themselves. Default: true.
+    /// Whether analyzers run. Default: true.
     pub auto_start: bool,
 }
 

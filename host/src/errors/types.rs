@@ -1,10 +1,22 @@
-//! What an error event is.
+//! What an error event is, and what an issue is.
 
 use serde::{Deserialize, Serialize};
 use watchfire_types::attributes::keys;
-use watchfire_types::{LogBatch, Timestamp, ValueRef};
+use watchfire_types::{LogBatch, Severity, Timestamp, ValueRef};
 
-/// One occurrence of an error: a log record with `exception.type` or `exception.message` (OpenTelemetry's semantic conventions).
+use super::detect::Detector;
+use super::fingerprint::{Grouped, Grouping, group};
+use super::stack::{self, cut};
+
+/// Bytes kept of a stack trace: half from its beginning, half from its end. The log has all of it.
+const MAX_TRACE_BYTES: usize = 32 << 10;
+/// Bytes kept of a message and of a body.
+const MAX_TEXT_BYTES: usize = 4 << 10;
+/// Bytes of a text in which a stack trace is looked for.
+const MAX_PARSED_BYTES: usize = 256 << 10;
+
+/// One occurrence of an error: a log record with `exception.type`, `exception.message` or `exception.stacktrace` (OpenTelemetry's
+/// semantic conventions), or one that carries a stack trace in its text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ErrorEvent {
     /// Position of its log record.
@@ -22,7 +34,7 @@ pub struct ErrorEvent {
     pub message: String,
     /// Its stack trace as text; empty if not given.
     pub stacktrace: String,
-    /// The record's own text.
+    /// The record's own text; empty if that is the stack trace.
     pub body: String,
     /// 32 hexadecimal digits, or empty.
     pub trace_id: String,
@@ -32,23 +44,203 @@ impl ErrorEvent {
     /// Returns the error event that row `row` of `batch` is, if it is one.
     #[must_use]
     pub fn of(batch: &LogBatch, row: usize) -> Option<Self> {
-        let text = |key| batch.find_attribute(row, key).map(ValueRef::display);
-        let (kind, message) = (text(keys::EXCEPTION_TYPE), text(keys::EXCEPTION_MESSAGE));
-        if kind.is_none() && message.is_none() {
-            return None;
-        }
-        Some(Self {
+        Detector::new(batch, true).is_error(row).then(|| Self::read(batch, row).0)
+    }
+
+    /// Returns row `row`, which is an error event, with its place among the issues.
+    #[must_use]
+    pub fn grouped(batch: &LogBatch, row: usize) -> (Self, Grouped) {
+        let (event, trace) = Self::read(batch, row);
+        let grouped = group(&event, trace.as_ref());
+        (event.shortened(), grouped)
+    }
+
+    fn read(batch: &LogBatch, row: usize) -> (Self, Option<stack::StackTrace>) {
+        let text = |key| batch.find_attribute(row, key).map(ValueRef::display).unwrap_or_default();
+        let mut event = Self {
             seq: batch.seq.get(row).map_or_else(String::new, u64::to_string),
             timestamp: Timestamp::from_nanos(batch.time[row]),
             service: batch.service(row).to_owned(),
             severity_number: batch.severity[row],
-            kind: kind.unwrap_or_default(),
-            message: message.unwrap_or_default(),
-            stacktrace: text(keys::EXCEPTION_STACKTRACE).unwrap_or_default(),
+            kind: text(keys::EXCEPTION_TYPE),
+            message: text(keys::EXCEPTION_MESSAGE),
+            stacktrace: text(keys::EXCEPTION_STACKTRACE),
             body: batch.body.get(row).display(),
             trace_id: watchfire_types::log::hex(&batch.trace_id[row]),
-        })
+        };
+        if event.stacktrace.is_empty() && stack::is_in(&event.body) {
+            event.stacktrace = std::mem::take(&mut event.body);
+        }
+        let trace = stack::parse(cut(&event.stacktrace, MAX_PARSED_BYTES));
+        if let Some(reported) = trace.as_ref().and_then(|trace| trace.exceptions.first()) {
+            if event.kind.is_empty() {
+                event.kind.clone_from(&reported.kind);
+            }
+            if event.message.is_empty() {
+                event.message.clone_from(&reported.message);
+            }
+        }
+        (event, trace)
     }
+
+    /// Returns it as it is kept.
+    fn shortened(mut self) -> Self {
+        if self.stacktrace.len() > MAX_TRACE_BYTES {
+            let half = MAX_TRACE_BYTES / 2;
+            let tail = self.stacktrace.ceil_char_boundary(self.stacktrace.len() - half);
+            self.stacktrace = format!("{}\n…\n{}", cut(&self.stacktrace, half), &self.stacktrace[tail..]);
+        }
+        for text in [&mut self.message, &mut self.body, &mut self.kind, &mut self.service] {
+            text.truncate(cut(text, MAX_TEXT_BYTES).len());
+        }
+        self
+    }
+
+    /// Returns how serious it is: an error, if nobody said.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        if self.severity_number == 0 { Severity::ERROR } else { Severity(self.severity_number) }
+    }
+}
+
+/// What has been decided about an issue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IssueStatus {
+    /// Nothing yet; or it was resolved and has occurred again.
+    Unresolved,
+    /// It is mended: the next occurrence is a regression.
+    Resolved,
+    /// It is counted, and nobody is told.
+    Ignored,
+}
+
+impl IssueStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Unresolved, Self::Resolved, Self::Ignored];
+
+    /// Returns its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unresolved => "unresolved",
+            Self::Resolved => "resolved",
+            Self::Ignored => "ignored",
+        }
+    }
+
+    /// Returns the status of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+}
+
+/// All error events of one fingerprint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Issue {
+    /// 16 hexadecimal digits.
+    pub id: String,
+    /// `service.name`; empty if not given.
+    pub service: String,
+    /// Class of the exception; empty if not given.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The exception and what it said the last time.
+    pub title: String,
+    /// The application's call in which it came about; empty if that is not known.
+    pub culprit: String,
+    /// The severity of the last occurrence, as a word.
+    pub level: String,
+    /// What has been decided about it.
+    pub status: IssueStatus,
+    /// Event time of the first occurrence.
+    pub first_seen: Timestamp,
+    /// Event time of the last one.
+    pub last_seen: Timestamp,
+    /// How often it has occurred.
+    pub count: u64,
+    /// The log record of the occurrence that came first.
+    pub first_seq: String,
+    /// That of the one that came last.
+    pub last_seq: String,
+    /// When it was resolved; `null` if it is not.
+    pub resolved_at: Option<Timestamp>,
+    /// Occurrences in each of the last 24 hours, the present one last.
+    pub hourly: Vec<u64>,
+}
+
+/// One issue with all that is known of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct IssueDetail {
+    /// The issue.
+    pub issue: Issue,
+    /// Why events are taken for this issue.
+    pub grouping: Grouping,
+    /// Kept occurrences, the newest first. `GET /api/v1/export/logs?after=` (one less than a `seq`) begins with its log record.
+    pub events: Vec<ErrorEvent>,
+    /// When it was new, and when it came back, the newest first.
+    pub history: Vec<IssueChange>,
+}
+
+/// Something that happened to an issue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct IssueChange {
+    /// When it was stored.
+    pub at: Timestamp,
+    /// `new` or `regressed`.
+    pub kind: String,
+    /// How often the issue had occurred then.
+    pub count: u64,
+}
+
+/// How many errors there were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ErrorStatistics {
+    /// The hours that were counted, the present one included.
+    pub hours: u64,
+    /// Since then.
+    pub since: Timestamp,
+    /// Error events.
+    pub total: u64,
+    /// Issues that occurred.
+    pub issues: u64,
+    /// Of those, the ones that occurred for the first time.
+    pub new_issues: u64,
+    /// Error events per class, the most frequent first.
+    pub by_type: Vec<Share>,
+    /// Error events per service, the most frequent first.
+    pub by_service: Vec<Share>,
+    /// Error events per level of their issue, the most frequent first.
+    pub by_level: Vec<Share>,
+    /// Error events per hour, the present one last.
+    pub hourly: Vec<u64>,
+    /// The issues that occurred most often.
+    pub top_issues: Vec<TopIssue>,
+}
+
+/// One part of a total.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Share {
+    /// Of what.
+    pub name: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// An issue among the most frequent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct TopIssue {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// `service.name`.
+    pub service: String,
+    /// What has been decided about it.
+    pub status: IssueStatus,
+    /// How often it occurred in these hours.
+    pub count: u64,
 }
 
 #[cfg(test)]
@@ -67,5 +259,16 @@ mod tests {
         assert_eq!(ErrorEvent::of(&batch, 0), None);
         let event = ErrorEvent::of(&batch, 1).unwrap();
         assert_eq!((event.kind.as_str(), event.body.as_str(), event.message.as_str()), ("ValueError", "sync failed", ""));
+    }
+
+    #[test]
+    fn a_long_trace_keeps_its_ends() {
+        let mut batch = LogBatch::default();
+        batch.push(&RecordHead::default(), ValueRef::Text("x"));
+        let text = format!("begin{}é{}end", "a".repeat(MAX_TRACE_BYTES / 2), "b".repeat(MAX_TRACE_BYTES / 2));
+        batch.attribute(keys::EXCEPTION_STACKTRACE, ValueRef::Text(&text));
+        let (event, _) = ErrorEvent::grouped(&batch, 0);
+        assert!(event.stacktrace.starts_with("begin") && event.stacktrace.ends_with("end"));
+        assert!(event.stacktrace.len() <= MAX_TRACE_BYTES + 10);
     }
 }

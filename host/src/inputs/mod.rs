@@ -126,7 +126,7 @@ pub fn otlp_routes(state: InputState) -> Router {
 pub struct ApiDoc;
 
 /// Returns what a sender is told whose batch was not taken.
-fn refused(error: IngestError) -> ApiError {
+pub(crate) fn refused(error: IngestError) -> ApiError {
     match error {
         IngestError::Busy { reason, retry_after } => ApiError::busy(format!("the store is busy: {reason}"), retry_after),
         IngestError::Store(error) => {

@@ -39,6 +39,17 @@ pub(super) struct DayFile {
     outlines: Mutex<Option<Outlines>>,
 }
 
+/// What a consumer of the log gets that passes over what is of no interest.
+#[derive(Clone, Debug, Default)]
+pub struct Skimmed {
+    /// The records that may be of interest, in order of `seq`.
+    pub batch: LogBatch,
+    /// How many records were passed, those included.
+    pub count: u64,
+    /// The last of them; `None` if there was none.
+    pub last: Option<u64>,
+}
+
 /// A block as a search plans it.
 #[derive(Clone, Debug)]
 pub(super) struct BlockPlan {
@@ -267,18 +278,21 @@ impl DayFile {
         ignore_vanished(read).map(|_| ())
     }
 
-    /// Returns records after `cursor` in order of `seq`: about `limit` of them if so many are there.
+    /// Returns records after `cursor` in order of `seq`: about `limit` of them if so many are there. Of blocks for whose head (times,
+    /// severities and dictionary) `wanted` says no, records are counted and not read.
     pub(super) fn read_after(
         &self,
         cursor: u64,
         limit: usize,
+        wanted: Option<&dyn Fn(&LogBatch) -> bool>,
         damaged: &mut dyn FnMut(StoreError),
-    ) -> Result<LogBatch, StoreError> {
+    ) -> Result<Skimmed, StoreError> {
         self.readers.read(|connection| {
             let mut statement =
                 connection.prepare_cached("SELECT first_seq, data FROM blocks WHERE last_seq > ?1 ORDER BY first_seq")?;
             let mut rows = statement.query([cursor as i64])?;
             let mut blocks: Vec<LogBatch> = Vec::new();
+            let mut left_out: Vec<LogBatch> = Vec::new();
             let mut count = 0;
             // Up to here every record has been seen: a later block may begin before an earlier one ends.
             let mut bound = u64::MAX;
@@ -286,20 +300,30 @@ impl DayFile {
                 let first_seq = row.get::<_, i64>(0)? as u64;
                 if count >= limit {
                     let within = |seq: &&u64| **seq > cursor && **seq < first_seq;
-                    if blocks.iter().flat_map(|block| &block.seq).filter(within).count() >= limit {
+                    if blocks.iter().chain(&left_out).flat_map(|block| &block.seq).filter(within).count() >= limit {
                         bound = first_seq - 1;
                         break;
                     }
                 }
-                match block::decode(row.get_ref(1)?.as_blob()?, first_seq, Columns::ALL) {
+                let data = row.get_ref(1)?.as_blob()?;
+                let head = wanted.map(|wanted| block::decode(data, first_seq, Columns::HEAD).map(|head| (wanted(&head), head)));
+                let (is_wanted, block) = match head {
+                    Some(Ok((false, head))) => (false, Ok(head)),
+                    _ => (true, block::decode(data, first_seq, Columns::ALL)),
+                };
+                match block {
                     Ok(block) => {
                         count += block.seq.iter().filter(|seq| **seq > cursor).count();
-                        blocks.push(block);
+                        if is_wanted { blocks.push(block) } else { left_out.push(block) }
                     }
                     Err(error) => damaged(self.damage(first_seq, error)),
                 }
             }
-            Ok(in_order(&blocks, cursor, bound))
+            let seen = |block: &&LogBatch| block.seq.iter().copied().filter(|seq| (cursor + 1..=bound).contains(seq)).collect();
+            let mut seqs: Vec<u64> = blocks.iter().chain(&left_out).flat_map(|block| -> Vec<u64> { seen(&block) }).collect();
+            seqs.sort_unstable();
+            let (count, last) = (seqs.len() as u64, seqs.last().copied());
+            Ok(Skimmed { batch: in_order(&blocks, cursor, bound), count, last })
         })
     }
 

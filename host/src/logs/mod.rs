@@ -31,6 +31,7 @@ use watchfire_types::{Day, LogBatch, Timestamp};
 use crate::clock::Clock;
 use crate::store::{Accepted, IngestError, StoreError};
 use crate::telemetry::{Counter, SelfMetrics};
+pub use files::Skimmed;
 use files::{DayFile, Files, ignore_vanished};
 use search::Search;
 pub use types::{FileOffset, LogFilter};
@@ -205,20 +206,33 @@ impl Logs {
     /// # Errors
     /// [`StoreError`] when a file cannot be read; a damaged block is reported and skipped.
     pub fn read_after(&self, cursor: u64, limit: usize) -> Result<LogBatch, StoreError> {
+        Ok(self.skim(cursor, limit, None)?.batch)
+    }
+
+    /// As [`Self::read_after`], but passes over stored blocks for whose times, severities and dictionary `wanted` says no: their other
+    /// columns are not even decompressed. Blocks on disk.
+    ///
+    /// # Errors
+    /// As [`Self::read_after`].
+    pub fn skim_after(&self, cursor: u64, limit: usize, wanted: &dyn Fn(&LogBatch) -> bool) -> Result<Skimmed, StoreError> {
+        self.skim(cursor, limit, Some(wanted))
+    }
+
+    fn skim(&self, cursor: u64, limit: usize, wanted: Option<&dyn Fn(&LogBatch) -> bool>) -> Result<Skimmed, StoreError> {
         if cursor >= *self.0.committed.borrow() {
-            return Ok(LogBatch::default());
+            return Ok(Skimmed::default());
         }
         let mut report = |error: StoreError| {
             self.0.damaged.inc();
             tracing::error!(%error, "a log block cannot be read; it is skipped, the rest is read");
         };
         for file in self.0.files.all() {
-            let batch = ignore_vanished(file.read_after(cursor, limit, &mut report))?.unwrap_or_default();
-            if !batch.is_empty() {
-                return Ok(batch);
+            let skimmed = ignore_vanished(file.read_after(cursor, limit, wanted, &mut report))?.unwrap_or_default();
+            if skimmed.last.is_some() {
+                return Ok(skimmed);
             }
         }
-        Ok(LogBatch::default())
+        Ok(Skimmed::default())
     }
 
     /// Returns the `seq` before the first block that holds a record which arrived at `moment` or later.

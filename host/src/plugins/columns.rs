@@ -24,7 +24,7 @@ pub const OBSERVED: u32 = 1 << 5;
 
 /// Returns the rows of `input` as a component gets them, with the columns that it asked for.
 #[must_use]
-pub(super) fn wire_batch(input: &AnalyzerInput, columns: u32, now: Timestamp) -> WireBatch {
+pub fn wire_batch(input: &AnalyzerInput, columns: u32, now: Timestamp) -> WireBatch {
     let (batch, rows) = (&*input.batch, &input.rows);
     let wants = |column: u32| columns & column != 0;
     let pick = |column: &[u64]| rows.iter().map(|row| column.get(*row).copied().unwrap_or(0)).collect();

@@ -11,6 +11,7 @@ const MAX_PATTERNS: usize = 256;
 const MAX_SET_BYTES: usize = 4 << 20;
 
 /// A compiled set of patterns, as a plugin holds it.
+#[expect(unreachable_pub, reason = "generated code re-exports it")]
 pub struct CompiledSet(RegexSet);
 
 impl CompiledSet {
@@ -18,7 +19,7 @@ impl CompiledSet {
     ///
     /// # Errors
     /// Says which pattern is wrong, or that they are too many or too large.
-    pub fn new(patterns: &[String]) -> Result<Self, String> {
+    pub(super) fn new(patterns: &[String]) -> Result<Self, String> {
         if patterns.len() > MAX_PATTERNS {
             return Err(format!("a set has at most {MAX_PATTERNS} patterns, not {}", patterns.len()));
         }
@@ -36,23 +37,23 @@ impl CompiledSet {
 
 /// The rows that an analyzer has been given.
 #[derive(Clone)]
-pub struct KernelBatch {
+pub(super) struct KernelBatch {
     /// The batch as it was read.
-    pub batch: Arc<LogBatch>,
+    pub(super) batch: Arc<LogBatch>,
     /// Which of its rows the analyzer sees, in order.
-    pub rows: Vec<usize>,
+    pub(super) rows: Vec<usize>,
 }
 
 impl KernelBatch {
     /// Returns row × 65536 + pattern for each row whose body a pattern of `set` matches, sorted.
     #[must_use]
-    pub fn match_body(&self, set: &CompiledSet) -> Vec<u64> {
+    pub(super) fn match_body(&self, set: &CompiledSet) -> Vec<u64> {
         set.pairs(self.rows.iter().map(|row| Some(self.batch.body.data.get(*row))))
     }
 
     /// Does the same for attribute `key`.
     #[must_use]
-    pub fn match_attribute(&self, set: &CompiledSet, key: &str) -> Vec<u64> {
+    pub(super) fn match_attribute(&self, set: &CompiledSet, key: &str) -> Vec<u64> {
         let Some(key) = self.batch.dict.find(key) else { return Vec::new() };
         set.pairs(self.rows.iter().map(|row| {
             let index = self.batch.attribute_range(*row).find(|index| self.batch.attribute_key[*index] == key)?;

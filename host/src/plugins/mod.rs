@@ -8,6 +8,7 @@ mod bindings;
 mod cache;
 mod columns;
 mod engine;
+mod grants;
 mod guest;
 mod instance;
 mod kernels;
@@ -31,11 +32,11 @@ pub mod wire {
     pub use super::bindings::channel::exports::watchfire::plugin::channel::{
         Batch, Exchange, Failure, Notification, Outcome, Reply, Request, Step,
     };
-    pub use super::bindings::logs::{Finding, MetricSample};
+    pub use super::bindings::logs::{Finding, LogBatch, MetricSample};
 }
 
 pub use cache::compile_file;
-pub use columns::{ATTRIBUTES, BODY, OBSERVED, PATTERN, RESOURCES, TRACE};
+pub use columns::{ATTRIBUTES, BODY, OBSERVED, PATTERN, RESOURCES, TRACE, wire_batch};
 pub use log::LOG_TARGET;
 pub use plugin::{AnalyzerInput, AnalyzerInstance, ChannelSession, EgressPolicy, Plugin};
 pub use room::{PluginView, Plugins};

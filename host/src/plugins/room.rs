@@ -13,19 +13,19 @@ use watchfire_types::Timestamp;
 
 use super::cache::{self, Cache};
 use super::engine::Runtime;
+use super::grants;
 use super::guest::Given;
 use super::instance::{Linkers, Machinery};
 use super::load::{self, Loaded};
 use super::log::PluginLog;
-use super::plugin::{EgressPolicy, Plugin};
-use super::secrets::{BoundSecret, SecretBox};
+use super::plugin::Plugin;
+use super::secrets::SecretBox;
 use super::series::PluginSeries;
 use super::store::{self, Decision, Grant};
 use super::supervise::Supervisor;
 use super::threads::Threads;
-use super::types::{Capabilities, Capability, Descriptor, Kind, PluginConfig, PluginState, PluginsConfig};
+use super::types::{Capabilities, Capability, Kind, PluginConfig, PluginState, PluginsConfig};
 use crate::clock::Clock;
-use crate::config::shape::Shape;
 use crate::nearest::did_you_mean;
 use crate::store::{Database, StoreError};
 use crate::telemetry::SelfMetrics;
@@ -372,6 +372,7 @@ impl Plugins {
             Some(file.path.as_path()) == path && file.size == stat.len() && file.modified == stat.modified().ok()
         };
         if let Some(known) = &known
+            && known.state != PluginState::Loading
             && known.decision == decision
             && known.settings == settings
             && match (&known.file, &stat) {
@@ -411,6 +412,12 @@ impl Plugins {
             }
             entry.state = state;
             entry.reason = reason;
+            // A file that was replaced by one which cannot run does not stop what ran.
+            let before = known.filter(|known| known.decision == entry.decision && known.settings == entry.settings);
+            if let Some(plugin) = before.and_then(|known| known.plugin) {
+                entry.plugin = Some(plugin);
+                entry.reason.push_str("; the component that was there before runs on until the next start");
+            }
         }
         self.0.entries.write().insert(name.to_owned(), entry);
         true
@@ -453,7 +460,7 @@ impl Plugins {
                 format!("it was switched off {by}: `watchfire plugin enable {name}` switches it on"),
             ));
         }
-        let missing: Vec<&str> = missing(&loaded.asks, &entry.settings.capabilities).iter().map(|one| one.name()).collect();
+        let missing: Vec<&str> = grants::missing(&loaded.asks, &entry.settings.capabilities).iter().map(|one| one.name()).collect();
         if !missing.is_empty() {
             let what = missing.join("`, `");
             let how = if entry.configured {
@@ -463,10 +470,10 @@ impl Plugins {
             };
             return Err((PluginState::NotGranted, format!("it asks for `{what}`, which is not granted: {how}")));
         }
-        check_config(&loaded.descriptor, entry).map_err(failed)?;
-        let (policy, secrets) = policy(&loaded.descriptor, &entry.settings).map_err(failed)?;
-        if policy.outbound.is_empty() && !asked_outbound(&loaded.descriptor, &entry.settings).is_empty() {
-            let what = asked_outbound(&loaded.descriptor, &entry.settings).join("`, `");
+        grants::check_config(&loaded.descriptor, &entry.settings).map_err(failed)?;
+        let (policy, secrets) = grants::policy(&loaded.descriptor, &entry.settings).map_err(failed)?;
+        if policy.outbound.is_empty() && !grants::asked(&loaded.descriptor, &entry.settings).is_empty() {
+            let what = grants::asked(&loaded.descriptor, &entry.settings).join("`, `");
             return Err((
                 PluginState::NotGranted,
                 format!(
@@ -558,7 +565,7 @@ impl Plugins {
 impl Plugin {
     /// Makes a store of it and throws it away: what is wrong with its configuration is said now.
     fn try_once(&self, now: Timestamp) -> Result<(), super::types::CallError> {
-        self.set_up(None, &SecretBox::new(Arc::clone(&self.secrets)), now).map(drop)
+        self.set_up(None, &SecretBox::new(Arc::clone(&self.secrets)), super::plugin::SETUP_LIMIT, now).map(drop)
     }
 }
 
@@ -572,82 +579,6 @@ fn read(path: &Path) -> Result<(Vec<u8>, File), String> {
     let bytes = std::fs::read(path).map_err(cannot)?;
     let hash = cache::hash(&bytes);
     Ok((bytes, File { path: path.to_owned(), size: stat.len(), modified: stat.modified().ok(), hash }))
-}
-
-fn missing(asks: &Capabilities, granted: &Capabilities) -> Vec<Capability> {
-    asks.iter().filter(|capability| !capability.is_harmless() && !granted.contains(capability)).copied().collect()
-}
-
-/// Checks the plugin's section against the schema that it gives.
-fn check_config(descriptor: &Descriptor, entry: &Entry) -> Result<(), String> {
-    if !descriptor.config_schema.is_object() {
-        return Ok(());
-    }
-    let mut schema = descriptor.config_schema.clone();
-    // Secrets are given apart, and are not missing here.
-    let is_secret = |schema: &serde_json::Value, name: &str| schema["properties"][name]["x-secret"] == true;
-    let required: Vec<String> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|name| name.as_str())
-        .filter(|name| !is_secret(&schema, name))
-        .map(ToOwned::to_owned)
-        .collect();
-    if let Some(object) = entry.settings.config.as_object() {
-        for name in object.keys().filter(|name| is_secret(&schema, name)) {
-            return Err(format!("`{name}` is a secret: give it under `secrets`, not under `config`"));
-        }
-        if let Some(name) = required.iter().find(|name| !object.contains_key(*name)) {
-            return Err(format!("config.{name}: it is required"));
-        }
-    }
-    if let Some(schema) = schema.as_object_mut() {
-        schema.remove("required");
-    }
-    let mut problems = Vec::new();
-    Shape::from_schema(schema).clean(&mut entry.settings.config.clone(), "config", &mut problems);
-    let texts: Vec<String> = problems.into_iter().map(|(path, reason)| format!("{path}: {reason}")).collect();
-    if texts.is_empty() { Ok(()) } else { Err(texts.join("; ")) }
-}
-
-/// Returns the scheme, host and port of the URLs in the plugin's section that it asks to reach.
-fn from_config(descriptor: &Descriptor, settings: &PluginConfig) -> Vec<String> {
-    let urls = descriptor.outbound_from_config.iter().filter_map(|pointer| origin(settings.config.pointer(pointer)?.as_str()?));
-    urls.collect()
-}
-
-/// Returns `scheme://host:port` of a URL.
-fn origin(url: &str) -> Option<String> {
-    let url = url::Url::parse(url).ok()?;
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    Some(format!("{}://{}{port}", url.scheme(), url.host_str()?))
-}
-
-fn asked_outbound(descriptor: &Descriptor, settings: &PluginConfig) -> Vec<String> {
-    descriptor.outbound.iter().cloned().chain(from_config(descriptor, settings)).collect()
-}
-
-/// Returns where the plugin may send, and its secrets with where each may go. A URL that the operator wrote into the plugin's own
-/// section is granted by that.
-fn policy(descriptor: &Descriptor, settings: &PluginConfig) -> Result<(EgressPolicy, Vec<BoundSecret>), String> {
-    let mut outbound = settings.outbound.clone();
-    outbound.extend(from_config(descriptor, settings));
-    let policy = EgressPolicy { outbound, private_addresses: settings.private_addresses, methods: descriptor.methods.clone() };
-    let mut secrets = Vec::new();
-    for (name, value) in &settings.secrets {
-        let bound: Vec<&String> =
-            descriptor.secret_bindings.iter().filter(|(secret, _)| secret == name).map(|(_, target)| target).collect();
-        if bound.is_empty() {
-            let known = descriptor.secret_bindings.iter().map(|(secret, _)| secret.as_str());
-            return Err(format!("it has no secret called `{name}`{}", did_you_mean(name, known)));
-        }
-        let hosts = bound.iter().filter_map(|target| {
-            if target.starts_with('/') { origin(settings.config.pointer(target)?.as_str()?) } else { Some((*target).clone()) }
-        });
-        secrets.push(BoundSecret { name: name.clone(), value: value.clone(), hosts: hosts.collect() });
-    }
-    Ok((policy, secrets))
 }
 
 impl Entry {
@@ -674,7 +605,7 @@ impl Entry {
             imports: self.loaded.as_ref().map(|loaded| loaded.imports.clone()).unwrap_or_default(),
             asks: Grant {
                 capabilities: asks.into_iter().collect(),
-                outbound: asked_outbound(&descriptor, &self.settings),
+                outbound: grants::asked(&descriptor, &self.settings),
                 config: serde_json::Value::Null,
             },
             grants: Grant {

@@ -18,7 +18,7 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// A small pool. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Threads(Arc<(Mutex<State>, Condvar)>);
+pub(super) struct Threads(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
@@ -29,7 +29,7 @@ struct State {
 
 impl Threads {
     /// Runs `work` on one of the threads. `None` if it panicked.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (answer, result) = oneshot::channel();
         self.submit(Box::new(move || {
             let _ = answer.send(work());

@@ -153,6 +153,23 @@ impl Database {
         result.await.map_err(|_| StoreError::Closed)?.map_err(|source| self.error(source))
     }
 
+    /// As [`Self::write`], on the calling thread: for threads of our own. Panics within an async task.
+    ///
+    /// # Errors
+    /// What `work` or the commit says.
+    pub fn write_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, result) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let _ = answer.send(in_transaction(connection, work));
+        });
+        let writer = self.0.writer.lock().clone().ok_or(StoreError::Closed)?;
+        writer.blocking_send(job).map_err(|_| StoreError::Closed)?;
+        result.blocking_recv().map_err(|_| StoreError::Closed)?.map_err(|source| self.error(source))
+    }
+
     /// Runs `work` in a read transaction on the calling thread: for threads of our own and for `spawn_blocking`.
     ///
     /// # Errors

@@ -52,6 +52,15 @@ pub const MACHINE: &[Entry] = &[
 /// What the host counts about itself, by name.
 pub const OWN: &[Entry] = &[
     entry("watchfire_alerts", Gauge, &["state"], "Alerts that are pending or firing."),
+    entry("watchfire_analyzer_lag_records", Gauge, &["plugin"], "Log records that the analyzer has not read yet."),
+    entry(
+        "watchfire_analyzer_malformed_total",
+        Counter,
+        &["plugin"],
+        "Findings, points, labels and positions of the analyzer that could not be used.",
+    ),
+    entry("watchfire_analyzer_quarantined_total", Counter, &["plugin"], "Records that the analyzer could not take, left out."),
+    entry("watchfire_analyzer_records_total", Counter, &["plugin"], "Records that the analyzer was given."),
     entry("watchfire_data_available_bytes", Gauge, &[], "Space left on the file system of the data directory."),
     entry("watchfire_data_bytes", Gauge, &[], "Bytes of the whole data directory, the ballast file included."),
     entry(
@@ -60,6 +69,9 @@ pub const OWN: &[Entry] = &[
         &[],
         "Days of logs or metrics deleted to stay within retention and storage.max_bytes.",
     ),
+    entry("watchfire_findings_total", Counter, &["plugin"], "Findings of the analyzer."),
+    entry("watchfire_error_events_total", Counter, &[], "Error events found in the log."),
+    entry("watchfire_errors_lag_records", Gauge, &[], "Log records in which errors have not been looked for yet."),
     entry(
         "watchfire_http_connections_full_total",
         Counter,
@@ -74,6 +86,7 @@ pub const OWN: &[Entry] = &[
         &["input", "reason"],
         "Records (reason invalid_record) and whole requests (any other reason) that an input refused.",
     ),
+    entry("watchfire_issues", Gauge, &["status"], "Issues: unresolved, resolved or ignored."),
     entry("watchfire_log_batches_busy_total", Counter, &[], "Batches of logs whose sender was told to try again later."),
     entry("watchfire_log_blocks_damaged_total", Counter, &[], "Stored blocks of logs that could not be read and were left out."),
     entry("watchfire_log_commits_total", Counter, &[], "Transactions that stored logs."),

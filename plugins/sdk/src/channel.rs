@@ -172,14 +172,7 @@ impl Reply {
 impl Outcome {
     /// Returns an outcome of `code` (see [`code`]) with words for a person.
     pub fn new(code: u16, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            receipt: None,
-            retry_after_ms: None,
-            message: message.into(),
-            failed_alerts: Vec::new(),
-            extra: Vec::new(),
-        }
+        Self { code, receipt: None, retry_after_ms: None, message: message.into(), failed_alerts: Vec::new(), extra: Vec::new() }
     }
 
     /// The service has it.
@@ -327,7 +320,8 @@ mod tests {
     #[test]
     fn what_an_http_service_answers_says_what_follows() {
         let code = |status: u16| {
-            let reply = Reply { status, headers: vec![("retry-after".to_owned(), "7".to_owned())], body: Vec::new(), truncated: false };
+            let reply =
+                Reply { status, headers: vec![("retry-after".to_owned(), "7".to_owned())], body: Vec::new(), truncated: false };
             let outcome = Outcome::from_http(&Ok(reply));
             (outcome.code, outcome.retry_after_ms)
         };

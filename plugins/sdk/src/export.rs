@@ -48,8 +48,8 @@ macro_rules! export_channel {
                 }
             }
 
-            $crate::bindings::described::export_described!(Component with_types_in $crate::bindings::described);
-            $crate::bindings::channel::export_delivering!(Component with_types_in $crate::bindings::channel);
+    $crate::bindings::described::export_described!(Component with_types_in $crate::bindings::described);
+    $crate::bindings::channel::export_delivering!(Component with_types_in $crate::bindings::channel);
         };
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn() = || {
@@ -86,8 +86,8 @@ macro_rules! export_analyzer {
                 }
             }
 
-            $crate::bindings::described::export_described!(Component with_types_in $crate::bindings::described);
-            $crate::bindings::analyzer::export_analyzing!(Component with_types_in $crate::bindings::analyzer);
+    $crate::bindings::described::export_described!(Component with_types_in $crate::bindings::described);
+    $crate::bindings::analyzer::export_analyzing!(Component with_types_in $crate::bindings::analyzer);
         };
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn() = || {

@@ -8,6 +8,9 @@ use crate::origin::Origin;
 /// Most bytes of a user's name that are looked at.
 const MAX_USER_BYTES: usize = 100;
 
+/// What no line is believed to have happened more often than.
+const MAX_TIMES: u64 = 1_000_000;
+
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -70,28 +73,22 @@ pub const SUBSTRINGS: [&str; 14] = [
 /// Returns what `line` says about a login, if anything.
 #[must_use]
 pub fn parse(line: &str) -> Option<Event<'_>> {
-    let (machine, message) = split_prefix(line.trim_end());
-    let (times, message) = unfold(message);
-    let mut event = message_event(message)?;
-    event.times = event.times.saturating_mul(times);
-    event.machine = machine;
-    Some(event)
+    let line = line.trim_end();
+    // First without a prefix: a user's name that looks like one must not hide the line.
+    message_event(line).or_else(|| {
+        let (machine, message) = split_prefix(line)?;
+        message_event(message).map(|event| Event { machine, ..event })
+    })
 }
 
-/// Splits `Nov 24 00:10:41 web1 sshd[123]: message` into machine and message. Without such a prefix, all of it is the message; with
-/// that of another program, nothing is.
-fn split_prefix(line: &str) -> (&str, &str) {
+/// Splits `Nov 24 00:10:41 web1 sshd[123]: message` into machine and message. Only the server's own lines are of interest.
+fn split_prefix(line: &str) -> Option<(&str, &str)> {
     // The prefix ends at the first `: `, and before that stands the program.
-    let Some((head, message)) = line.split_once(": ") else { return ("", line) };
+    let (head, message) = line.split_once(": ")?;
     let mut words = head.rsplit(' ');
-    let tag = words.next().unwrap_or_default();
-    let program = tag.split('[').next().unwrap_or_default();
-    let has_process = tag.len() > program.len() && tag.ends_with(']');
+    let program = words.next()?.split('[').next()?;
     let is_server = matches!(program, "sshd" | "sshd-session" | "sshd-auth") || program.ends_with("/sshd");
-    if is_server {
-        return (words.next().unwrap_or_default(), message);
-    }
-    if has_process { ("", "") } else { ("", line) }
+    is_server.then(|| (words.next().unwrap_or_default(), message))
 }
 
 /// Takes off syslog's `message repeated 3 times: [ … ]`.
@@ -104,6 +101,12 @@ fn unfold(message: &str) -> (u64, &str) {
 }
 
 fn message_event(message: &str) -> Option<Event<'_>> {
+    let (times, message) = unfold(message);
+    let event = single_event(message)?;
+    Some(Event { times: event.times.saturating_mul(times).clamp(1, MAX_TIMES), ..event })
+}
+
+fn single_event(message: &str) -> Option<Event<'_>> {
     let message = message.strip_prefix("error: ").unwrap_or(message);
     if let Some(rest) = message.strip_prefix("Failed ") {
         let (method, rest) = method(rest)?;

@@ -116,7 +116,10 @@ fn sources_in(place: &Path, destination: &Path) -> Result<Vec<Source>, Failed> {
         }
         let names = text.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
         let package = names.take(1).next().ok_or_else(|| {
-            Failed::new(format!("{}: no line says `name = \"…\"`", manifest.display()), "write the package's name on a line of its own")
+            Failed::new(
+                format!("{}: no line says `name = \"…\"`", manifest.display()),
+                "write the package's name on a line of its own",
+            )
         })?;
         // The file is called like the folder.
         let destination = destination.join(entry.file_name()).with_extension("wasm");

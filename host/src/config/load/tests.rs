@@ -365,12 +365,11 @@ fn a_rule_may_name_a_disabled_receiver_but_is_told_so() {
 
 #[test]
 fn keys_of_parts_that_are_not_built_are_accepted_with_a_word() {
-    let text = r#"{"error_tracking": {"max_events": 5, "auto_capture": true}, "log_analysis": {"auto_start": false}, "plugins": {"directories": ["/p"]},
+    let text = r#"{"error_tracking": {"max_events": 5, "auto_capture": true}, "log_analysis": {"max_patterns": 5, "auto_start": false}, "plugins": {"directories": ["/p"]},
         "alerting": {"notifications": {"webhook": {"url": "https://x.de"}}}}"#;
     insta::assert_snapshot!(load(text, &[]).unwrap().warnings.join("\n"), @r"
-    error_tracking.max_events: accepted but inactive: the error engine is not built yet
     alerting.notifications.webhook: not used, since `enabled` is missing: set it to true or false
-    log_analysis.auto_start: accepted but inactive: the analysis engine is not built yet
+    log_analysis.max_patterns: accepted but inactive: what mines patterns is not built yet
     plugins.directories: accepted but inactive: the plugin runtime is not built yet
     ");
 }

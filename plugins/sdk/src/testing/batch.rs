@@ -118,7 +118,14 @@ const SECOND: u64 = 1_000_000_000;
 impl BatchBuilder {
     /// Returns one without records. Positions begin with 1, times with 2026.
     pub fn new() -> Self {
-        Self { records: Vec::new(), columns: Columns::from_bits(u32::MAX), now: None, watermark: None, first_seq: 1, first_time: START }
+        Self {
+            records: Vec::new(),
+            columns: Columns::from_bits(u32::MAX),
+            now: None,
+            watermark: None,
+            first_seq: 1,
+            first_time: START,
+        }
     }
 
     /// Adds a record.

@@ -298,7 +298,8 @@ pub(crate) mod kernels {
             let state = host.0.borrow();
             let Some(batch) = &state.batch else { return Err(Error::input("there is a batch only within `analyze`")) };
             let found = batch.rows().filter_map(|row| Some((row.index(), text(row)?)));
-            let pairs = found.flat_map(|(row, text)| self.0.matches(text).into_iter().map(move |pattern| (row << 16 | pattern) as u64));
+            let pairs =
+                found.flat_map(|(row, text)| self.0.matches(text).into_iter().map(move |pattern| (row << 16 | pattern) as u64));
             Ok(pairs.collect())
         }
     }

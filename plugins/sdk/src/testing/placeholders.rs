@@ -104,7 +104,9 @@ impl Placeholders {
     pub(super) fn scrub(&self, bytes: &[u8]) -> Vec<u8> {
         let mut text = bytes.to_vec();
         for secret in self.secrets.iter().filter(|secret| !secret.value.is_empty()) {
-            for form in [secret.value.clone().into_bytes(), write(&secret.value, &Writing::Url), write(&secret.value, &Writing::Json)] {
+            for form in
+                [secret.value.clone().into_bytes(), write(&secret.value, &Writing::Url), write(&secret.value, &Writing::Json)]
+            {
                 while let Some(start) = text.windows(form.len()).position(|window| window == form) {
                     text.splice(start..start + form.len(), *b"[redacted]");
                 }
@@ -180,7 +182,10 @@ mod tests {
         let mut secrets = placeholders();
         let text = secrets.placeholder("token", "raw").unwrap();
         let target = Url::parse("https://example.org/").unwrap();
-        assert_eq!(secrets.expand(text.as_bytes(), Some(&target)).unwrap_err(), "secret `token` is not meant for https://example.org");
+        assert_eq!(
+            secrets.expand(text.as_bytes(), Some(&target)).unwrap_err(),
+            "secret `token` is not meant for https://example.org"
+        );
         assert!(secrets.expand(b"wfsecret99999999", None).unwrap_err().contains("did not hand out"));
         assert!(secrets.expand(b"wfsecret", None).is_err());
     }

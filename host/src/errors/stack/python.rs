@@ -1,0 +1,75 @@
+//! Python's tracebacks: calls from the outermost in, then the exception; a chain from the root cause out.
+
+use super::{Exception, Frame, base_name, lines};
+
+pub(super) const HEADER: &str = "Traceback (most recent call last):";
+
+/// Where libraries and the language lie.
+const LIBRARIES: [&str; 5] = ["site-packages", "dist-packages", "/lib/python", "\\lib\\", "<frozen "];
+
+pub(super) fn parse(text: &str) -> Vec<Exception> {
+    let mut exceptions = Vec::new();
+    // Calls of the traceback that is being read, and how far it is indented.
+    let mut open: Option<(Vec<Frame>, usize)> = None;
+    for line in lines(text) {
+        let line = without_group(line);
+        if let Some(at) = line.find(HEADER) {
+            let indent = if line[..at].trim().is_empty() { at } else { 0 };
+            open = Some((Vec::new(), indent));
+            continue;
+        }
+        let Some((frames, indent)) = &mut open else { continue };
+        if let Some(call) = call(line) {
+            // A comprehension is a call of its own in some versions and none in others.
+            if !matches!(call.function.as_str(), "<listcomp>" | "<dictcomp>" | "<setcomp>") {
+                frames.push(call);
+            }
+            continue;
+        }
+        let blanks = line.len() - line.trim_start().len();
+        if line.trim().is_empty() || blanks > *indent {
+            continue;
+        }
+        let mut exception = exception(line.trim());
+        exception.frames = std::mem::take(frames);
+        exception.frames.reverse();
+        exceptions.push(exception);
+        open = None;
+    }
+    if let Some((mut frames, _)) = open.filter(|(frames, _)| !frames.is_empty()) {
+        // Cut off before its end.
+        frames.reverse();
+        exceptions.push(Exception { frames, ..Exception::default() });
+    }
+    exceptions.reverse();
+    exceptions
+}
+
+/// Removes the frame that is drawn around the members of an exception group.
+fn without_group(line: &str) -> &str {
+    let trimmed = line.trim_start();
+    if trimmed.starts_with('|') || trimmed.starts_with("+ ") || trimmed.starts_with("+-") {
+        let inner = trimmed.trim_start_matches(['|', '+', '-']);
+        inner.strip_prefix(' ').unwrap_or(inner)
+    } else {
+        line
+    }
+}
+
+/// Reads `  File "/app/shop/orders.py", line 10, in charge`.
+fn call(line: &str) -> Option<Frame> {
+    let rest = line.trim_start().strip_prefix("File \"")?;
+    let (path, rest) = rest.split_once("\", line ")?;
+    let function = rest.split_once(", in ").map_or("", |(_, function)| function.trim());
+    let in_app = !LIBRARIES.iter().any(|library| path.contains(library));
+    let base = base_name(path);
+    let base = base.strip_suffix(".py").or_else(|| base.strip_suffix(".pyc")).unwrap_or(base);
+    Some(Frame::new(base, function, in_app))
+}
+
+/// Reads `shop.errors.PaymentError: card refused`. The name may be in lower case, as that of `socket.timeout`.
+fn exception(line: &str) -> Exception {
+    let (kind, message) = line.split_once(": ").unwrap_or((line.strip_suffix(':').unwrap_or(line), ""));
+    let is_name = !kind.is_empty() && kind.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '<' | '>'));
+    if is_name { Exception::new(kind, message) } else { Exception::new("", line) }
+}
