@@ -21,7 +21,7 @@ async fn try_receiver(host: &Process) -> (bool, String) {
     .await
 }
 
-fn installation(component: &str, config: Value) -> Installation {
+fn installation(component: &str, config: &Value) -> Installation {
     let file = components::find(component);
     Installation::new(json!({
         "plugins": {"components": {"watcher": {
@@ -38,7 +38,7 @@ async fn a_component_never_has_its_secret_in_its_memory() {
     let basic = "bWU6aHVzaC9odXNoImh1c2graHVzaA==";
     let texts = ["This is a test of receiver watcher", "[secret]", TOKEN, "hush%2Fhush", "hush\\\"hush", basic];
     let config = json!({"url": service.url(), "hidden": texts.map(disguised)});
-    let installation = installation("memory-searcher", config);
+    let installation = installation("memory-searcher", &config);
     let host = installation.start().await;
     let (delivered, detail) = try_receiver(&host).await;
     assert!(delivered, "{detail}");
@@ -70,7 +70,7 @@ async fn a_component_reaches_only_what_it_was_granted() {
     ] {
         let mut with_url = config.clone();
         with_url["url"] = granted.url().into();
-        let installation = installation("hostile-channel", with_url);
+        let installation = installation("hostile-channel", &with_url);
         let host = installation.start().await;
         let (delivered, detail) = try_receiver(&host).await;
         assert!(!delivered && detail.contains(expected), "{config}: {detail}");
@@ -83,7 +83,7 @@ async fn a_component_reaches_only_what_it_was_granted() {
 async fn a_component_that_is_never_done_is_stopped() {
     let service = WebhookReceiver::start();
     let config = json!({"url": service.url(), "where": "next", "mode": "never-done"});
-    let installation = installation("hostile-channel", config);
+    let installation = installation("hostile-channel", &config);
     let host = installation.start().await;
     let (delivered, detail) = try_receiver(&host).await;
     assert!(!delivered && detail.contains("more than 16 batches of requests"), "{detail}");
@@ -94,7 +94,7 @@ async fn a_component_that_is_never_done_is_stopped() {
 async fn a_redirect_is_not_followed() {
     let elsewhere = WebhookReceiver::start();
     let service = WebhookReceiver::answering([], Reply::Redirect(elsewhere.url().to_owned().leak()));
-    let installation = installation("hostile-channel", json!({"url": service.url()}));
+    let installation = installation("hostile-channel", &json!({"url": service.url()}));
     let host = installation.start().await;
     let (delivered, detail) = try_receiver(&host).await;
     assert!(!delivered && detail.contains("status 302"), "{detail}");
@@ -120,7 +120,7 @@ async fn a_name_that_stands_for_this_machine_is_not_connected_to() {
         return;
     };
     let url = service.url().replace("127.0.0.1", &name);
-    let mut installation = installation("hostile-channel", json!({"url": url}));
+    let mut installation = installation("hostile-channel", &json!({"url": url}));
     let (delivered, detail) = try_receiver(&installation.start().await).await;
     assert!(!delivered && detail.contains("a loopback address: grant `private_addresses` if that is meant"), "{detail}");
     assert_eq!(service.deliveries().len(), 0);
