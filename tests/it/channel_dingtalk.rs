@@ -103,7 +103,7 @@ async fn a_notification_arrives_signed_and_leaves_no_secret_behind() {
 
     let mut shown = format!("{:?}{}{}", host.log(), tried.stdout, tried.stderr);
     for path in ["receivers", "plugins", "plugins/ding", "outbox", "alerts", "status", "config", "plugins/ding/log"] {
-        shown.push_str(&host.client().get(&format!("/api/v1/{path}")).await.text());
+        shown.push_str(&host.client().get(&format!("/api/v1/{path}")).await.body);
     }
     host.kill9();
     for secret in [TOKEN, SECRET, "0123abc%2Fdef%2B456"] {
@@ -120,7 +120,8 @@ async fn an_error_behind_a_status_of_200_is_an_error() {
         (vec![Reply::Body(200, r#"{"errcode":430101,"errmsg":"unsafe outer link"}"#)], vec!["dead"]),
     ] {
         let service = dingtalk(script);
-        let mut host = installation(&service).start().await;
+        let installation = installation(&service);
+        let mut host = installation.start().await;
         raise(&host, 1).await;
         let rows = settled(&mut host).await.unwrap();
         let receipts = rows[0]["receipts"].as_array().unwrap();
@@ -132,7 +133,8 @@ async fn an_error_behind_a_status_of_200_is_an_error() {
 #[tokio::test]
 async fn refused_credentials_are_said_and_the_notification_is_kept() {
     let service = dingtalk([Reply::Body(200, r#"{"errcode":310000,"errmsg":"sign not match"}"#)]);
-    let host = installation(&service).start().await;
+    let installation = installation(&service);
+    let host = installation.start().await;
     raise(&host, 1).await;
     let problem = eventually("a receiver that says what is wrong", async || {
         let receivers = host.client().get("/api/v1/receivers").await.ok().json();
@@ -145,14 +147,45 @@ async fn refused_credentials_are_said_and_the_notification_is_kept() {
     assert_eq!(rows["notifications"][0]["receipts"][0]["outcome"], "credentials");
 }
 
+#[tokio::test]
+async fn a_robot_posts_no_more_in_a_minute_than_it_may() {
+    let service = dingtalk([]);
+    let installation = installation(&service);
+    let host = installation.start().await;
+    let attempt = async || {
+        let result = host.client().post_json("/api/v1/receivers/team/test", &json!({})).await.ok().json();
+        (result["delivered"] == true, result["detail"].as_str().unwrap_or_default().to_owned())
+    };
+    for number in 1..=20 {
+        let (delivered, detail) = attempt().await;
+        assert!(delivered, "number {number}: {detail}");
+    }
+    let (delivered, detail) = attempt().await;
+    assert!(!delivered && detail.starts_with("the service takes no more requests at present: try again in "), "{detail}");
+    assert_eq!(service.deliveries().len(), 20);
+    // Nor is what waits for its turn called a failure.
+    raise(&host, 1).await;
+    let row = eventually("a notification that waits for its turn", async || {
+        let rows = host.client().get("/api/v1/outbox").await.ok().json();
+        Some(rows["notifications"][0].clone()).filter(|row| row["attempts"] == 1)
+    })
+    .await;
+    let error = row["last_error"].as_str().unwrap();
+    assert!(error.starts_with("the service takes only so many requests a minute: it is sent at "), "{error}");
+    let receivers = host.client().get("/api/v1/receivers").await.ok().json();
+    assert_eq!(receivers["receivers"][0]["state"], "ok");
+}
+
 /// Alerts that need four parts.
-const MANY: usize = 60;
+const MANY: usize = 70;
 
 /// Every step of a delivery in parts: where it is killed, and at which passing.
 fn steps() -> Vec<String> {
-    let once = ["delivery.after_lease", "delivery.before_send", "delivery.after_send", "delivery.before_receipt_commit"];
-    let mut steps: Vec<String> = once.iter().map(|step| format!("{step}:1")).collect();
-    steps.push("delivery.after_receipt_commit:1".to_owned());
+    // The first look at the outbox finds nothing.
+    let mut steps = vec!["delivery.after_lease:2".to_owned()];
+    for step in ["before_send", "after_send", "before_receipt_commit", "after_receipt_commit"] {
+        steps.push(format!("delivery.{step}:1"));
+    }
     for part in 1..=3 {
         steps.push(format!("delivery.before_progress_commit:{part}"));
         steps.push(format!("delivery.after_progress_commit:{part}"));

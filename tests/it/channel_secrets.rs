@@ -21,7 +21,7 @@ async fn try_receiver(host: &Process) -> (bool, String) {
     .await
 }
 
-fn installation(component: &str, config: Value) -> Installation {
+fn installation(component: &str, config: &Value) -> Installation {
     let file = components::find(component);
     Installation::new(json!({
         "plugins": {"components": {"watcher": {
@@ -38,7 +38,8 @@ async fn a_component_never_has_its_secret_in_its_memory() {
     let basic = "bWU6aHVzaC9odXNoImh1c2graHVzaA==";
     let texts = ["This is a test of receiver watcher", "[secret]", TOKEN, "hush%2Fhush", "hush\\\"hush", basic];
     let config = json!({"url": service.url(), "hidden": texts.map(disguised)});
-    let host = installation("memory-searcher", config).start().await;
+    let installation = installation("memory-searcher", &config);
+    let host = installation.start().await;
     let (delivered, detail) = try_receiver(&host).await;
     assert!(delivered, "{detail}");
     // The search works: what it may know is found, even that something was taken out of the reply.
@@ -59,7 +60,7 @@ async fn a_component_reaches_only_what_it_was_granted() {
         (json!({"where": "plan", "mode": "forged-placeholder"}), "a placeholder that the host did not hand out"),
         (json!({"where": "plan", "mode": "odd-header"}), "has a name that HTTP does not allow"),
         (json!({"where": "plan", "mode": "odd-method"}), "it does not say of itself that it uses method"),
-        (json!({"where": "plan", "mode": "huge-body"}), "its body has more than"),
+        (json!({"where": "plan", "mode": "huge-body"}), "`plan` trapped: too much data"),
         (json!({"where": "plan", "mode": "empty-url"}), "its URL is not one"),
         (json!({"where": "plan", "mode": "secret-elsewhere", "forbidden_url": forbidden.url()}), "it may not reach"),
         (json!({"where": "plan", "mode": "huge-state"}), "a state of more than 65536 bytes"),
@@ -69,7 +70,8 @@ async fn a_component_reaches_only_what_it_was_granted() {
     ] {
         let mut with_url = config.clone();
         with_url["url"] = granted.url().into();
-        let host = installation("hostile-channel", with_url).start().await;
+        let installation = installation("hostile-channel", &with_url);
+        let host = installation.start().await;
         let (delivered, detail) = try_receiver(&host).await;
         assert!(!delivered && detail.contains(expected), "{config}: {detail}");
         assert!(!detail.contains("hush"), "{detail}");
@@ -81,7 +83,8 @@ async fn a_component_reaches_only_what_it_was_granted() {
 async fn a_component_that_is_never_done_is_stopped() {
     let service = WebhookReceiver::start();
     let config = json!({"url": service.url(), "where": "next", "mode": "never-done"});
-    let host = installation("hostile-channel", config).start().await;
+    let installation = installation("hostile-channel", &config);
+    let host = installation.start().await;
     let (delivered, detail) = try_receiver(&host).await;
     assert!(!delivered && detail.contains("more than 16 batches of requests"), "{detail}");
     assert_eq!(service.deliveries().len(), 16);
@@ -91,7 +94,8 @@ async fn a_component_that_is_never_done_is_stopped() {
 async fn a_redirect_is_not_followed() {
     let elsewhere = WebhookReceiver::start();
     let service = WebhookReceiver::answering([], Reply::Redirect(elsewhere.url().to_owned().leak()));
-    let host = installation("hostile-channel", json!({"url": service.url()})).start().await;
+    let installation = installation("hostile-channel", &json!({"url": service.url()}));
+    let host = installation.start().await;
     let (delivered, detail) = try_receiver(&host).await;
     assert!(!delivered && detail.contains("status 302"), "{detail}");
     assert_eq!((service.deliveries().len(), elsewhere.deliveries().len()), (1, 0));
@@ -116,7 +120,7 @@ async fn a_name_that_stands_for_this_machine_is_not_connected_to() {
         return;
     };
     let url = service.url().replace("127.0.0.1", &name);
-    let mut installation = installation("hostile-channel", json!({"url": url}));
+    let mut installation = installation("hostile-channel", &json!({"url": url}));
     let (delivered, detail) = try_receiver(&installation.start().await).await;
     assert!(!delivered && detail.contains("a loopback address: grant `private_addresses` if that is meant"), "{detail}");
     assert_eq!(service.deliveries().len(), 0);

@@ -132,7 +132,7 @@ impl ComponentChannel {
 
     /// Returns what follows from a call that failed.
     fn explain(&self, plugin: &Plugin, error: &CallError) -> Outcome {
-        let reason = format!("plugin `{}`: {}", self.name, one_line(&error.to_string()));
+        let reason = format!("plugin `{}`: {}", self.name, cut(&one_line(&error.to_string()), 2 * MAX_MESSAGE));
         match error {
             CallError::Backoff { until } => retry(Some(until.since(self.clock.now())), reason),
             CallError::Refused { code: 1, .. } => Outcome::Credentials { reason },
@@ -152,12 +152,16 @@ impl ComponentChannel {
         let told = Arc::new(told);
         let mut step = session.plan(Arc::clone(&told), progress.saved_by(&by), now).await?;
         let mut answered: Option<Vec<u8>> = None;
-        for _ in 0..=MAX_ROUNDS {
+        let mut rounds = 0;
+        loop {
             let batch = match step {
-                wire::Step::Done(outcome) => return Ok(judge(outcome, &told, &secrets)),
+                wire::Step::Done(outcome) => return Ok(judge(&outcome, &told, &secrets)),
                 wire::Step::Send(batch) => batch,
             };
-            check(&batch).map_err(|problem| self.malformed(plugin, problem))?;
+            rounds += 1;
+            let problem =
+                if rounds > MAX_ROUNDS { Err(format!("more than {MAX_ROUNDS} batches of requests")) } else { check(&batch) };
+            problem.map_err(|problem| self.malformed(plugin, problem))?;
             // It goes on from there, so what was answered need not be sent again, whatever happens from here on.
             if let Some(state) = answered.take() {
                 keep(progress, &by, state, deadline).await?;
@@ -171,7 +175,6 @@ impl ComponentChannel {
             answered = Some(batch.state.clone());
             step = session.next(Arc::clone(&told), batch.state, exchanges, self.clock.now()).await?;
         }
-        Err(self.malformed(plugin, format!("more than {MAX_ROUNDS} batches of requests")).into())
     }
 
     /// Counts an answer that cannot be used as a failure of the plugin.
@@ -254,11 +257,11 @@ async fn keep(progress: &Progress, by: &str, state: Vec<u8>, deadline: Instant) 
 }
 
 /// Returns what follows from what a component says became of it.
-fn judge(outcome: wire::Outcome, told: &wire::Notification, secrets: &SecretBox) -> Outcome {
+fn judge(outcome: &wire::Outcome, told: &wire::Notification, secrets: &SecretBox) -> Outcome {
     let said = cut(&one_line(&secrets.show(&outcome.message)), MAX_MESSAGE);
     let reason = if said.is_empty() { format!("it ended with code {}", outcome.code) } else { said.clone() };
     match outcome.code {
-        0 => Outcome::Delivered { receipt: receipt(&outcome, &said, told, secrets) },
+        0 => Outcome::Delivered { receipt: receipt(outcome, &said, told, secrets) },
         2 => Outcome::Never { reason },
         3 => Outcome::Credentials { reason },
         4 => Outcome::Never { reason: format!("too large for the service: {reason}") },
@@ -335,13 +338,13 @@ mod tests {
         }
     }
 
-    fn judged(outcome: wire::Outcome) -> Outcome {
+    fn judged(outcome: &wire::Outcome) -> Outcome {
         judge(outcome, &told(), &SecretBox::new(Arc::default()))
     }
 
     #[test]
     fn what_a_component_says_decides_what_follows() {
-        let followed = (0..=7).chain([u16::MAX]).map(|code| match judged(outcome(code)) {
+        let followed = (0..=7).chain([u16::MAX]).map(|code| match judged(&outcome(code)) {
             Outcome::Delivered { receipt } => format!("{code} delivered: {}", receipt.text),
             Outcome::Retry { reason, class, .. } => format!("{code} retry {class}: {reason}"),
             Outcome::Credentials { reason } => format!("{code} credentials: {reason}"),
@@ -367,23 +370,23 @@ mod tests {
         wild.message = "m".repeat(8 << 20);
         wild.receipt = Some("r".repeat(1 << 20));
         wild.failed_alerts = (0..100_000).map(|number| u32::MAX - number).chain([0, 0]).collect();
-        let Outcome::Delivered { receipt } = judged(wild) else { panic!("delivered") };
+        let Outcome::Delivered { receipt } = judged(&wild) else { panic!("delivered") };
         assert!(receipt.reference.is_none() && receipt.text.len() < 2_000, "{}", receipt.text);
         let end = receipt.text.split("; ").skip(2).collect::<Vec<_>>().join("; ");
         insta::assert_snapshot!(end, @"without 1 of 1 alerts (watchfire); it names 100000 failed alerts that there are not; its receipt has more than 4096 bytes and is not kept");
         let mut late = outcome(1);
         late.retry_after_ms = Some(u64::MAX);
-        assert!(matches!(judged(late), Outcome::Retry { after: Some(MAX_RETRY_AFTER), .. }));
+        assert!(matches!(judged(&late), Outcome::Retry { after: Some(MAX_RETRY_AFTER), .. }));
         let mut silent = outcome(9);
         silent.message.clear();
-        assert!(matches!(judged(silent), Outcome::Retry { reason, .. } if reason == "it ended with code 9"));
+        assert!(matches!(judged(&silent), Outcome::Retry { reason, .. } if reason == "it ended with code 9"));
     }
 
     #[test]
     fn a_receipt_is_kept_as_it_is() {
         let mut sent = outcome(0);
         sent.receipt = Some("ts=17.5".into());
-        let Outcome::Delivered { receipt } = judged(sent) else { panic!("delivered") };
+        let Outcome::Delivered { receipt } = judged(&sent) else { panic!("delivered") };
         assert_eq!((receipt.text.as_str(), receipt.reference.as_deref()), ("as it says; receipt ts=17.5", Some("ts=17.5")));
     }
 

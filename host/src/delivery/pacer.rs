@@ -32,7 +32,7 @@ impl Pacer {
         sent.retain(|at| *at <= now && now.since(*at) < WINDOW);
         let excess = (sent.len() + count.min(most)).saturating_sub(most);
         if let Some(last) = excess.checked_sub(1).and_then(|index| sent.get(index)) {
-            return Err(WINDOW - now.since(*last));
+            return Err(WINDOW.saturating_sub(now.since(*last)));
         }
         sent.extend(std::iter::repeat_n(now, count.min(most)));
         Ok(())

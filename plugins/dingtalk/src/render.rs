@@ -279,7 +279,7 @@ pub(crate) fn problem(exchange: &Exchange) -> Option<Outcome> {
         0 => return None,
         -1 => Outcome::retry(message),
         130_101 | 130_103 | 410_100 => Outcome::retry(message).retry_after(TOO_FAST),
-        310_000 => security(text, message),
+        310_000 => security(text, &message),
         // No such token, none given, the robot or its group is gone.
         300_001 | 300_005 | 400_001 | 400_101 | 400_102 | 400_013 => Outcome::credentials(message),
         _ => Outcome::never(message),
@@ -287,7 +287,7 @@ pub(crate) fn problem(exchange: &Exchange) -> Option<Outcome> {
 }
 
 /// Returns what follows when a message does not pass the robot's security settings, of which the text alone says which.
-fn security(text: &str, message: String) -> Outcome {
+fn security(text: &str, message: &str) -> Outcome {
     let text = text.to_lowercase();
     if text.contains("sign") || text.contains("timestamp") || text.contains("签名") {
         return Outcome::credentials(format!("{message} (is sign_secret the robot's, and the clock right?)"));

@@ -27,9 +27,10 @@ fn inside_v4(address: Ipv4Addr) -> Option<&'static str> {
         (169, 254, _) => Some("a link-local address"),
         // Azure's agents and metadata answer there.
         (168, 63, 129) if address.octets()[3] == 16 => Some("an address of the cloud's own services"),
-        (192, 0, 0 | 2) | (192, 88, 99) | (198, 18..=19, _) | (198, 51, 100) | (203, 0, 113) => Some("a reserved address"),
+        (192, 0, 0 | 2) | (192, 88, 99) | (198, 18..=19, _) | (198, 51, 100) | (203, 0, 113) | (240.., ..) => {
+            Some("a reserved address")
+        }
         (224..=239, ..) => Some("a multicast address"),
-        (240.., ..) => Some("a reserved address"),
         _ => None,
     }
 }
@@ -48,15 +49,11 @@ fn inside_v6(address: Ipv6Addr) -> Option<&'static str> {
         // IPv4 in other clothes: mapped, compatible, translated, and 6to4.
         [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _] => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
-        [0x64, 0xff9b, 1, ..]
-        | [0x100, 0, 0, 0, ..]
-        | [0x2001, 0..=0x1ff, ..]
-        | [0x2001, 0xdb8, ..]
-        | [0x3fff, 0..=0xfff, ..]
-        | [0x5f00, ..] => Some("a reserved address"),
-        [0xfc00..=0xfdff, ..] => Some("a private address"),
+        [0x64, 0xff9b, 1, ..] | [0x100, 0, 0, 0, ..] | [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] | [0x5f00, ..] => {
+            Some("a reserved address")
+        }
+        [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Some("a private address"),
         [0xfe80..=0xfebf, ..] => Some("a link-local address"),
-        [0xfec0..=0xfeff, ..] => Some("a private address"),
         [0xff00..=0xffff, ..] => Some("a multicast address"),
         _ => None,
     }

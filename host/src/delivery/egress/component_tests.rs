@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use axum::body::Bytes;
@@ -25,7 +26,7 @@ async fn server() -> SocketAddr {
             _ => {
                 let mut text = format!("{uri}\n");
                 for (name, value) in &headers {
-                    text.push_str(&format!("{name}: {}\n", value.to_str().unwrap_or("?")));
+                    let _ = writeln!(text, "{name}: {}", value.to_str().unwrap_or("?"));
                 }
                 text.push_str(&String::from_utf8_lossy(&body));
                 let echoed = headers.get("authorization").cloned().unwrap_or(HeaderValue::from_static("none"));
@@ -288,7 +289,7 @@ async fn a_failure_says_of_which_kind_it_is_and_no_secret() {
     let broken_origin = format!("http://{}", broken.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((socket, _)) = broken.accept().await {
-            drop(socket)
+            drop(socket);
         }
     });
     let mut with_broken = policy.clone();
