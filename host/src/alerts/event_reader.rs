@@ -226,3 +226,7 @@ impl EventReader {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "event_reader_tests.rs"]
+mod tests;

@@ -35,22 +35,22 @@ pub struct RawRule {
     /// Unique name. Required.
     #[schema(required)]
     pub name: String,
-    /// Name of the metric, with dots or underscores: one alert per series. Either this or one of `logs`, `errors`, `finding`, `new_issue`.
+    /// Name of the metric, with dots or underscores: one alert per series. Either this or one of `logs`, `errors`, `finding` and `new_issue`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
     /// Labels that the series must have, with `metric`. Default: any.
     #[serde(rename = "match", skip_serializing_if = "BTreeMap::is_empty")]
     pub matching: BTreeMap<String, String>,
-    /// The log records to count.
+    /// The log records to count. Either this or another of the five.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logs: Option<RawLogCondition>,
-    /// The error events to count: log records with an exception.
+    /// The error events to count: log records with an exception. Either this or another of the five.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<RawErrorCondition>,
-    /// The findings of analyzers to count.
+    /// The findings of analyzers to count. Either this or another of the five.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding: Option<RawFindingCondition>,
-    /// The new issues to count.
+    /// The new issues to count. Either this or another of the five.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_issue: Option<RawIssueCondition>,
     /// Names whose values make separate alerts: attributes with `logs` and `errors`, labels with `finding` and `new_issue` (or `key`; `analyzer` and `rule` of a finding). Default: none, one alert; with `finding` and `new_issue` one per ongoing finding, per issue.
@@ -264,7 +264,10 @@ impl RawRule {
             faults.push(("match", format!("goes with `metric`{instead}")));
         }
         if self.aggregate.is_some() {
-            faults.push(("aggregate", format!("goes with `metric`; with `{kind}` is counted")));
+            faults.push((
+                "aggregate",
+                format!("goes with `metric`; `{kind}` {}", if kind.ends_with('s') { "are counted" } else { "is counted" }),
+            ));
         }
         if self.group_by.len() > MAX_GROUP_BY {
             faults.push(("group_by", format!("expected at most {MAX_GROUP_BY} names")));
@@ -412,6 +415,59 @@ mod tests {
         assert_eq!(rule, again);
     }
 
+    fn twice(json: Value) -> (Rule, Value) {
+        let rule = RawRule::from_json(json).unwrap().check(&[], RuleOrigin::Api).unwrap();
+        let written = serde_json::to_value(RawRule::from(&rule)).unwrap();
+        assert_eq!(RawRule::from_json(written.clone()).unwrap().check(&[], RuleOrigin::Api).unwrap(), rule);
+        (rule, written)
+    }
+
+    #[test]
+    fn a_rule_over_findings_is_read_and_written_back_equal() {
+        let finding = json!({"analyzer": "ssh-brute-force", "rule": "brute_force", "level": "warning", "labels": {"host": "a"}});
+        let (rule, written) = twice(json!({"name": "ssh attack", "finding": finding, "window": "10m", "group_by": ["ip"]}));
+        assert_eq!(rule.describe(), "findings of ssh-brute-force (rule brute_force, level WARN, host=a) in 10m >= 1");
+        assert_eq!((&written["comparison"], &written["threshold"]), (&json!(">="), &json!(1.0)));
+        let (rule, _) = twice(json!({"name": "many", "finding": {}, "comparison": ">", "threshold": 3}));
+        assert_eq!(rule.describe(), "findings in 5m > 3");
+    }
+
+    #[test]
+    fn a_rule_over_new_issues_is_read_and_written_back_equal() {
+        let (rule, written) = twice(json!({"name": "new error", "new_issue": {"service": "shop", "level": "ERROR"}}));
+        assert_eq!(rule.describe(), "new and returned issues (service shop, level ERROR) in 5m >= 1");
+        assert_eq!(written["new_issue"]["regressions"], true);
+        twice(json!({"name": "new error", "new_issue": {"regressions": false}}));
+    }
+
+    #[test]
+    fn a_rule_over_errors_is_read_and_written_back_equal() {
+        let errors = json!({"service": "shop", "type": "ValueError", "level": "error", "text": "refused"});
+        let (rule, written) =
+            twice(json!({"name": "错误数量异常", "errors": errors, "group_by": ["service.name"], "threshold": 10}));
+        assert_eq!(rule.describe(), "error events (type ValueError, level ERROR, service shop, refused) in 5m > 10");
+        assert_eq!((&written["errors"]["type"], &written["logs"]), (&json!("ValueError"), &Value::Null));
+        assert_eq!(faults(json!({"name": "a", "errors": {}})), "threshold: expected a number");
+    }
+
+    #[test]
+    fn what_makes_no_sense_for_findings_is_refused() {
+        let more = json!({"name": "a", "finding": {"analyzr": "x"}});
+        insta::assert_snapshot!(faults(more), @"finding.analyzr: unknown key; did you mean `analyzer`?");
+        let empty = json!({"name": "a", "finding": {"analyzer": "", "labels": {"": "x"}}, "match": {"a": "b"}, "aggregate": "avg"});
+        insta::assert_snapshot!(faults(empty), @r"
+        match: goes with `metric`; for findings use `finding.labels`
+        aggregate: goes with `metric`; `finding` is counted
+        finding: expected a name as `analyzer`, or no `analyzer`
+        finding: expected `labels` whose names are not empty
+        ");
+        for (comparison, threshold) in [(">=", 0), ("<", 3), ("!=", 2), ("==", 0)] {
+            let rule = json!({"name": "a", "new_issue": {}, "comparison": comparison, "threshold": threshold});
+            assert_eq!(faults(rule), "threshold: this holds when nothing is found, and then there is nothing to alert about");
+        }
+        insta::assert_snapshot!(faults(json!({"name": "a", "errors": {"type": " "}, "finding": {}, "threshold": 1})), @"expected only one of `metric` (a metric's name), `logs`, `errors`, `finding` and `new_issue` (what to count), found `errors` and `finding`");
+    }
+
     #[test]
     fn everything_wrong_with_the_shape_is_said_at_once() {
         insta::assert_snapshot!(faults(json!({"name": 5, "metrik": "x", "threshold": "80", "level": "WARNNG", "for": "2 minutes"})), @r"
@@ -427,23 +483,23 @@ mod tests {
     fn everything_wrong_with_the_meaning_is_said_at_once() {
         insta::assert_snapshot!(
             faults(json!({"name": " ", "metric": "x", "logs": {}, "window": 0, "receiver": "pagr"})), @r"
-        expected either `metric` or `logs`, found both
+        expected only one of `metric` (a metric's name), `logs`, `errors`, `finding` and `new_issue` (what to count), found `metric` and `logs`
         name: expected a name
         threshold: expected a number
         window: expected a duration above 0 and at most 7d
         receiver: no receiver named `pagr`; did you mean `pager`?
         ");
         insta::assert_snapshot!(faults(json!({"name": "a".repeat(201), "logs": {}, "threshold": 1, "group_by": ["a", "b", "c", "d", "e", "f", "g", "h", "i"]})), @r"
-        group_by: expected at most 8 names of attributes
+        group_by: expected at most 8 names
         name: expected a name of at most 200 bytes
         ");
-        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1})), @"expected `metric` (a metric's name) or `logs` (which records to count)");
+        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1})), @"expected one of `metric` (a metric's name), `logs`, `errors`, `finding` and `new_issue` (what to count)");
         insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {}, "aggregate": "avg", "match": {"a": "b"}})), @r"
         match: goes with `metric`; for logs use `logs.attributes`
-        aggregate: goes with `metric`; log records are counted
+        aggregate: goes with `metric`; `logs` are counted
         ");
         insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {"text": "a".repeat(5000)}})), @"logs: expected a `text` of at most 4096 bytes");
-        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "metric": "m", "group_by": ["a"]})), @"group_by: goes with `logs`; a metric has one alert per series as it is");
+        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "metric": "m", "group_by": ["a"]})), @"group_by: goes with what is counted; a metric has one alert per series as it is");
     }
 
     #[test]
