@@ -255,7 +255,8 @@ impl Runner {
                 readers.iter_mut().for_each(|reader| reader.step_back(now));
             }
             // Every source is read, whether or not another has more.
-            Ok(readers.iter_mut().fold(false, |backlog, reader| reader.read(&windows, &clock) || backlog))
+            let backlogs: Vec<bool> = readers.iter_mut().map(|reader| reader.read(&windows, &clock)).collect();
+            Ok(backlogs.contains(&true))
         })
         .await
     }

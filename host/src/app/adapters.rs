@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use watchfire_types::{LogBatch, Timestamp};
 
+use crate::alerts::events::{Event, EventSource};
 use crate::alerts::log_windows::{MatcherFactory, RecordMatcher};
 use crate::alerts::runtime::LogSource;
-use crate::alerts::events::{Event, EventSource};
 use crate::alerts::types::{ErrorFilter, RecordFilter};
 use crate::analysis::Analysis;
 use crate::analysis::consumer::Records;

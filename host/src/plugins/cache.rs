@@ -55,7 +55,7 @@ impl Cache {
             Compiler::Here => engine::compile(bytes)
                 .map_err(|error| CompileError::Component(format!("{error:#}")))
                 .and_then(|code| store(&temporary, &code).map_err(write)),
-            Compiler::Child(program) => self.in_child(program, bytes, &temporary),
+            Compiler::Child(program) => in_child(program, bytes, &temporary),
         };
         let finished = compiled.and_then(|()| finish(&temporary, &path).map_err(write));
         if finished.is_err() {
@@ -77,27 +77,28 @@ impl Cache {
             }
         }
     }
+}
 
-    fn in_child(&self, program: &Path, bytes: &[u8], output: &Path) -> Result<(), CompileError> {
-        let input = output.with_extension("wasm");
-        store(&input, bytes).map_err(|source| CompileError::Write { path: input.clone(), source })?;
-        let result = std::process::Command::new(program)
-            .arg("compile-component")
-            .args([&input, &output.to_owned()])
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .output();
-        let _ = fs::remove_file(&input);
-        let result = result.map_err(CompileError::Child)?;
-        if result.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&result.stderr).trim().to_owned();
-        let said = if said.is_empty() { result.status.to_string() } else { said };
-        Err(CompileError::Component(said))
+/// Compiles in a process of its own, whose memory is gone afterwards.
+fn in_child(program: &Path, bytes: &[u8], output: &Path) -> Result<(), CompileError> {
+    let input = output.with_extension("wasm");
+    store(&input, bytes).map_err(|source| CompileError::Write { path: input.clone(), source })?;
+    let result = std::process::Command::new(program)
+        .arg("compile-component")
+        .args([&input, &output.to_owned()])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output();
+    let _ = fs::remove_file(&input);
+    let result = result.map_err(CompileError::Child)?;
+    if result.status.success() {
+        return Ok(());
     }
+    let said = String::from_utf8_lossy(&result.stderr).trim().to_owned();
+    let said = if said.is_empty() { result.status.to_string() } else { said };
+    Err(CompileError::Component(said))
 }
 
 /// Compiles the component in the file `input` into the file `output`: what the host's child process does.
@@ -116,7 +117,7 @@ pub fn compile_file(input: &Path, output: &Path) -> Result<(), String> {
 
 /// Returns the hash of `bytes` in hexadecimal.
 pub(super) fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    watchfire_types::log::hex(&Sha256::digest(bytes))
 }
 
 fn hash_path(path: &Path) -> PathBuf {

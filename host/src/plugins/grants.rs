@@ -28,7 +28,7 @@ pub(super) fn check_config(descriptor: &Descriptor, settings: &PluginConfig) -> 
         .map(ToOwned::to_owned)
         .collect();
     if let Some(object) = settings.config.as_object() {
-        for name in object.keys().filter(|name| is_secret(&schema, name)) {
+        if let Some(name) = object.keys().find(|name| is_secret(&schema, name)) {
             return Err(format!("`{name}` is a secret: give it under `secrets`, not under `config`"));
         }
         if let Some(name) = required.iter().find(|name| !object.contains_key(*name)) {

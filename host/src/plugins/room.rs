@@ -331,7 +331,7 @@ impl Plugins {
         let files = self.files();
         let mut taken: BTreeSet<PathBuf> = BTreeSet::new();
         for (name, settings) in &self.0.config.components {
-            let path = self.find(&settings.component, &files);
+            let path = find(&settings.component, &files);
             taken.extend(path.clone());
             wanted.insert(name.clone(), (settings.clone(), path, true));
         }
@@ -551,15 +551,16 @@ impl Plugins {
         }
         files
     }
+}
 
-    fn find(&self, component: &str, files: &[PathBuf]) -> Option<PathBuf> {
-        let path = Path::new(component);
-        if path.components().count() > 1 {
-            return path.is_file().then(|| path.to_owned());
-        }
-        let named = |file: &&PathBuf| file.file_name() == path.file_name() || file.file_stem() == path.file_name();
-        files.iter().find(named).cloned()
+/// Returns the file that `component` names: a path, or one of `files` by its name.
+fn find(component: &str, files: &[PathBuf]) -> Option<PathBuf> {
+    let path = Path::new(component);
+    if path.components().count() > 1 {
+        return path.is_file().then(|| path.to_owned());
     }
+    let named = |file: &&PathBuf| file.file_name() == path.file_name() || file.file_stem() == path.file_name();
+    files.iter().find(named).cloned()
 }
 
 impl Plugin {
