@@ -2,6 +2,7 @@
 
 mod alerts;
 mod analysis_findings;
+mod attack;
 mod channel_dingtalk;
 mod channel_secrets;
 mod commands;

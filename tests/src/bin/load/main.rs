@@ -8,6 +8,7 @@ mod disk;
 mod host;
 mod ingest;
 mod machine;
+mod plugins;
 mod report;
 mod rest;
 mod start;
@@ -65,6 +66,8 @@ enum Mode {
     },
     /// From start to ready: on an empty folder, and again.
     Start,
+    /// Components: loading, calls, records across the boundary, memory.
+    Plugins,
     /// Bytes on disk per byte of logs, after merging.
     Disk(Load),
     /// Everything, one after the other.
@@ -108,6 +111,7 @@ fn expand(mode: Mode) -> Vec<Mode> {
         Mode::Logs(load.clone()),
         Mode::Ndjson(Load { records: load.records.min(2_000_000), ..load.clone() }),
         Mode::Tail { records: load.records.min(2_000_000) },
+        Mode::Plugins,
         Mode::Disk(load),
     ]
 }
@@ -119,6 +123,7 @@ fn run(mode: &Mode, target: &Target) -> anyhow::Result<Report> {
         Mode::Tail { records } => tail::measure(*records, target),
         Mode::Rest { seconds } => rest::measure(Duration::from_secs(*seconds), target),
         Mode::Start => start::measure(target),
+        Mode::Plugins => plugins::measure(target),
         Mode::Disk(load) => disk::measure(load, target),
         Mode::All(_) => unreachable!("`expand` has replaced it"),
     }

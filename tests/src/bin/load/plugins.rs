@@ -8,12 +8,13 @@ use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use watchfire::alerts::store::MIGRATIONS;
 use watchfire::clock::Clock;
-use watchfire::delivery::component::wire_notification;
-use watchfire::plugins::kv::{KvBackend, KvEntry};
 use watchfire::plugins::{AnalyzerInput, Plugin, PluginConfig, Plugins, PluginsConfig};
-use watchfire::store::{Database, StoreError};
+use watchfire::store::Database;
 use watchfire::telemetry::SelfMetrics;
+use watchfire_plugin::Analyzer as _;
+use watchfire_plugin::testing::{AnalyzerTester, BatchBuilder, Record};
 use watchfire_tasks::components;
+use watchfire_tests::{MemoryKv, plugin_notification};
 use watchfire_types::log::RecordHead;
 use watchfire_types::{LogBatch, Severity, ValueRef};
 
@@ -47,7 +48,7 @@ pub(crate) fn measure(target: &Target) -> anyhow::Result<Report> {
     for (name, (cold, warm)) in cold.loaded.iter().zip(&warm.loaded).map(|((name, cold), (_, warm))| (name, (cold, warm))) {
         report = report.line(&format!("load {name}"), format!("{cold:.1?} cold, {warm:.1?} from the cache"));
     }
-    let (native, component) = (native_ssh(), analyze(&warm.plugins, "ssh-brute-force", 0)?);
+    let (native, component) = (native_ssh()?, analyze(&warm.plugins, "ssh-brute-force", 0)?);
     let rate = |nanos: f64| thousands(1e9 / nanos);
     report = report.line(
         "ssh-brute-force",
@@ -104,29 +105,12 @@ fn room(names: &[&str], data: &std::path::Path, state: Database) -> anyhow::Resu
 /// Returns how long a fresh store took to be made and set up, and how long the plan took.
 async fn plan(channel: &Arc<Plugin>) -> anyhow::Result<(Duration, Duration)> {
     let now = Clock::system().now();
-    let notification = watchfire::delivery::render::test_notification("id".to_owned(), "ops", "http://127.0.0.1:3473", now);
-    let notification = Arc::new(wire_notification(&notification, channel.limits().max_alerts, None));
+    let notification = plugin_notification(now);
     let started = Instant::now();
     let mut session = channel.open_channel(now).await?;
     let opened = started.elapsed();
     session.plan(notification, None, now).await?;
     Ok((opened, started.elapsed().saturating_sub(opened)))
-}
-
-struct Nothing;
-
-impl KvBackend for Nothing {
-    fn get(&self, _: &str) -> Result<Option<KvEntry>, StoreError> {
-        Ok(None)
-    }
-
-    fn keys(&self, _: &str) -> Result<Vec<(String, Option<u64>)>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn bytes(&self) -> Result<u64, StoreError> {
-        Ok(0)
-    }
 }
 
 /// Returns the lines that `sshd` writes under attack, a hundred addresses in turn.
@@ -167,7 +151,7 @@ fn analyze(plugins: &Plugins, name: &str, attributes: usize) -> anyhow::Result<f
         dropped: 0,
     };
     let work = move || -> anyhow::Result<f64> {
-        let mut analyzer = plugin.start_analyzer(Arc::new(Nothing), now)?;
+        let mut analyzer = plugin.start_analyzer(Arc::new(MemoryKv::default()), now)?;
         let mut times = Vec::new();
         for _ in 0..CALLS {
             let started = Instant::now();
@@ -180,20 +164,18 @@ fn analyze(plugins: &Plugins, name: &str, attributes: usize) -> anyhow::Result<f
 }
 
 /// Returns nanoseconds a record for the same analyzer, built for this machine.
-fn native_ssh() -> f64 {
-    use watchfire_plugin::testing::{BatchBuilder, Record};
-    let mut analyzer = watchfire_plugin::testing::AnalyzerTester::<watchfire_plugin_ssh_brute_force::SshBruteForce>::new(json!({}))
-        .expect("it takes an empty configuration");
-    let records: Vec<Record> = (0..BATCH).map(|row| Record::new(line(row)).service("sshd")).collect();
-    let batch = BatchBuilder::new().records(records).build();
+fn native_ssh() -> anyhow::Result<f64> {
+    let problem = |error: watchfire_plugin::Error| anyhow!(error.message);
+    let mut tester = AnalyzerTester::<ssh_brute_force::SshBruteForce>::new(json!({})).map_err(problem)?;
+    let batch = BatchBuilder::new().records((0..BATCH).map(|row| Record::new(line(row)).service("sshd"))).build();
     let mut times = Vec::new();
     for _ in 0..CALLS {
         let started = Instant::now();
-        let analysis = analyzer.analyze_batch(&batch);
+        let analysis = tester.analyzer().analyze(&batch).map_err(problem)?;
         times.push(started.elapsed());
-        std::hint::black_box(&analysis);
+        std::hint::black_box(analysis);
     }
-    median(times).as_nanos() as f64 / BATCH as f64
+    Ok(median(times).as_nanos() as f64 / BATCH as f64)
 }
 
 /// Returns the memory of a quiet host with `count` idle analyzers.
