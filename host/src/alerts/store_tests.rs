@@ -42,7 +42,9 @@ struct World {
 impl World {
     fn new() -> Self {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        for migration in MIGRATIONS {
+            connection.execute_batch(migration).unwrap();
+        }
         Self {
             connection,
             leases: Leases::default(),
