@@ -141,3 +141,28 @@ async fn without_auto_start_nothing_is_analyzed_and_status_says_so() {
     assert_eq!(part.map(|part| (&part["state"], &part["detail"])), Some((&json!("inactive"), &json!("analyzers do not run"))));
     assert_eq!(host.client().get_json("/api/v1/analyzers").await["analyzers"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analyzer_that_spins_holds_up_no_other() {
+    let host = TestHost::start_with(|host, _| {
+        let spins = plugin("hostile-analyzer", json!({"where": "analyze", "mode": "spin"}));
+        host.plugins.components.insert("spins".to_owned(), spins);
+        host.plugins.components.insert("watcher".to_owned(), plugin("hostile-analyzer", json!({})));
+    });
+    eventually("both run", async || {
+        let list = host.client().get_json("/api/v1/analyzers").await;
+        let states = list["analyzers"].as_array().cloned().unwrap_or_default();
+        (states.len() == 2 && states.iter().all(|one| one["state"] == "running")).then_some(())
+    })
+    .await;
+    put(&host, &["one"]).await;
+    found_until(&host, &["one 1x"]).await;
+    let spins = host
+        .advance_until("the other is given up on that record", STEP, async || {
+            let list = host.client().get_json("/api/v1/analyzers").await;
+            let spins = list["analyzers"][0].clone();
+            (spins["quarantined"] == 1).then_some(spins)
+        })
+        .await;
+    assert_eq!(spins["quarantine"][0]["why"], "`analyze` ran longer than 300ms");
+}

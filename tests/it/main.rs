@@ -14,6 +14,8 @@ mod crash_ingest;
 mod crash_metrics;
 mod daemon;
 mod documentation;
+mod errors_crash;
+mod errors_issues;
 mod guard;
 mod ingest;
 mod metrics;

@@ -43,7 +43,7 @@ CREATE TABLE kv (
     expires_at INTEGER, -- null for never
     PRIMARY KEY (plugin, key)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX kv_by_expiry ON kv (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX kv_by_expiry ON kv (plugin, expires_at) WHERE expires_at IS NOT NULL;
 
 -- Records that an analyzer could not take.
 CREATE TABLE quarantine (

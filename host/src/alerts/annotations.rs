@@ -1,4 +1,4 @@
-//! Fills `{{value}}` and `{{labels.x}}` into annotations.
+//! Fills `{{value}}` and `{{labels.x}}` into annotations, for rules over events `{{title}}` and `{{message}}` too.
 //!
 //! Whoever may make a rule writes its templates, so they get little to work with: no functions, a handful of filters, and as much
 //! fuel as filling in takes. A template that wants more stays as written.
@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use minijinja::{Environment, UndefinedBehavior, context, filters};
 
+use super::counting;
+use super::event_windows::Newest;
 use super::identity::Labels;
 use super::types::Rule;
 
@@ -31,10 +33,20 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 /// Returns the annotations of `rule` for an alert, each cut to [`MAX_BYTES`]. A template with an error stays as written.
+///
+/// Of an alert about events, `summary` and `description` are the `newest` one's title and message if the rule has none.
 #[must_use]
-pub fn render(rule: &Rule, labels: &Labels, value: Option<f64>) -> BTreeMap<String, String> {
-    let fill = |text: &String| cut(try_render(text, rule, labels, value).unwrap_or_else(|| text.clone()));
-    rule.annotations.iter().map(|(name, text)| (name.clone(), fill(text))).collect()
+pub fn render(rule: &Rule, labels: &Labels, value: Option<f64>, newest: Option<&Newest>) -> BTreeMap<String, String> {
+    let fill = |text: &String| cut(try_render(text, rule, labels, value, newest).unwrap_or_else(|| text.clone()));
+    let mut annotations: BTreeMap<_, _> = rule.annotations.iter().map(|(name, text)| (name.clone(), fill(text))).collect();
+    if let Some(newest) = newest {
+        for (name, text) in [("summary", &newest.title), ("description", &newest.message)] {
+            if !text.is_empty() {
+                annotations.entry(name.to_owned()).or_insert_with(|| cut(text.clone()));
+            }
+        }
+    }
+    annotations
 }
 
 /// Returns what is wrong with the templates of `rule`, tried on made-up values.
@@ -50,21 +62,21 @@ pub fn problems(rule: &Rule) -> Vec<String> {
     rule.annotations.iter().filter_map(broken).collect()
 }
 
-fn try_render(text: &str, rule: &Rule, labels: &Labels, value: Option<f64>) -> Option<String> {
+fn try_render(text: &str, rule: &Rule, labels: &Labels, value: Option<f64>, newest: Option<&Newest>) -> Option<String> {
     if text.len() > MAX_BYTES || !text.contains('{') {
         return None;
     }
     let value = value.map_or_else(|| "no data".to_owned(), number);
     let context = context! { value, labels, threshold => number(rule.threshold), level => rule.level.name(), rule => &rule.name };
+    let context = match newest {
+        Some(newest) => context! { title => &newest.title, message => &newest.message, ..context },
+        None => context,
+    };
     ENVIRONMENT.render_str(text, context).ok()
 }
 
-fn cut(mut text: String) -> String {
-    if text.len() > MAX_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_BYTES));
-        text.push('…');
-    }
-    text
+fn cut(text: String) -> String {
+    counting::cut(text, MAX_BYTES)
 }
 
 /// Returns `value` for people: at most four significant decimals, no trailing zeros.
@@ -87,7 +99,7 @@ mod tests {
         let mut rule = metric_rule("cpu", "system.cpu_percent", 80.0);
         rule.annotations = vec![("summary".into(), text.into())];
         let labels = Labels::from([("device".into(), "sda".into()), ("service.name".into(), "api".into())]);
-        render(&rule, &labels, Some(91.234_567))["summary"].clone()
+        render(&rule, &labels, Some(91.234_567), None)["summary"].clone()
     }
 
     #[test]
@@ -96,6 +108,19 @@ mod tests {
             summary("{{value}} > {{ threshold }} on {{labels.device}} of {{labels['service.name']}}"),
             "91.23 > 80 on sda of api"
         );
+    }
+
+    #[test]
+    fn the_newest_event_speaks_where_the_rule_does_not() {
+        let mut rule = metric_rule("ssh", "", 1.0);
+        rule.annotations = vec![("summary".into(), "{{title}}, {{value}} times: {{message|upper}}".into())];
+        let newest = Newest { title: "ssh attack".into(), message: "from 10.0.0.1".into(), labels: Labels::new() };
+        let filled = render(&rule, &Labels::new(), Some(3.0), Some(&newest));
+        assert_eq!(filled["summary"], "ssh attack, 3 times: FROM 10.0.0.1");
+        assert_eq!(filled["description"], "from 10.0.0.1");
+        rule.annotations.clear();
+        assert_eq!(render(&rule, &Labels::new(), None, Some(&newest))["summary"], "ssh attack");
+        assert!(render(&rule, &Labels::new(), None, Some(&Newest::default())).is_empty());
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Decides: from rules, data and what was known to what is now. Sees no SQL, HTTP, files or clock.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use watchfire_types::{Sample, Timestamp};
 
 use super::annotations;
+use super::counting::MAX_GROUPS;
+use super::event_windows::Newest;
 use super::identity::{Labels, fingerprint, labels_of};
 use super::types::{Aggregate, AlertState, Comparison, Condition, Level, NoData, Observation, Rule};
-use super::windows::Windows;
+use super::windows::{RuleGroup, Windows};
 use crate::metrics::SeriesData;
+use crate::nearest::did_you_mean;
 
 /// Most alerts that one rule makes; further series are left out and reported.
 pub const MAX_ALERTS_PER_RULE: usize = 10_000;
@@ -20,6 +24,19 @@ pub trait SampleSource: Send + Sync {
     fn recent(&self, name: &str, labels: &[(String, String)], since: Timestamp) -> Vec<SeriesData>;
     /// Returns the known metric name that is nearest to `name`; `name` itself if it is known.
     fn nearest_name(&self, name: &str) -> Option<String>;
+}
+
+/// What rules look at.
+#[derive(Clone, Copy)]
+pub struct Data<'a> {
+    /// For rules over metrics.
+    pub samples: &'a dyn SampleSource,
+    /// For rules that count.
+    pub windows: &'a Windows,
+    /// Sources of events that there are.
+    pub sources: &'a [&'static str],
+    /// Names of the analyzers that there are.
+    pub analyzers: &'a dyn Fn() -> Vec<String>,
 }
 
 /// One alert that is pending or firing.
@@ -37,6 +54,8 @@ pub struct Alert {
     pub holding: bool,
     /// Value when last seen.
     pub value: Option<f64>,
+    /// The newest event that it is about, if it is about events and one of them was seen since the start.
+    pub newest: Option<Arc<Newest>>,
 }
 
 /// The alerts that are pending or firing, by fingerprint.
@@ -95,6 +114,23 @@ pub enum RuleProblem {
         /// As the rule writes it.
         receiver: String,
     },
+    /// No analyzer of this name is there, and none has found anything lately.
+    #[error("no finding from `{name}` has been seen, and no analyzer of this name is there{hint}")]
+    UnknownAnalyzer {
+        /// As the rule writes it.
+        name: String,
+        /// The nearest name, as a question.
+        hint: String,
+    },
+    /// Nothing here makes what the rule counts.
+    #[error("nothing here makes the {source_name} that this rule counts")]
+    NoSource {
+        /// Of findings, or of issues.
+        source_name: &'static str,
+    },
+    /// More groups than one rule may count.
+    #[error("more than {MAX_GROUPS} groups within the window: what belongs to further ones raises no alert")]
+    TooManyGroups,
     /// More series than one rule may have alerts.
     #[error("more than {MAX_ALERTS_PER_RULE} series: only the first ones are watched")]
     TooMany,
@@ -135,22 +171,23 @@ pub struct Options {
 
 /// What one rule sees of one series or group.
 struct Seen {
+    fingerprint: String,
     labels: Labels,
     observation: Observation,
     value: Option<f64>,
     flips_at: Option<Timestamp>,
+    newest: Option<Arc<Newest>>,
+}
+
+impl Seen {
+    fn new(labels: Labels, observation: Observation, value: Option<f64>) -> Self {
+        Self { fingerprint: fingerprint(&labels), labels, observation, value, flips_at: None, newest: None }
+    }
 }
 
 /// Evaluates `rules` at `now`. One broken rule never silences the rest: failures come back beside transitions.
 #[must_use]
-pub fn evaluate(
-    rules: &[Rule],
-    samples: &dyn SampleSource,
-    windows: &Windows,
-    known: &Known,
-    options: Options,
-    now: Timestamp,
-) -> Evaluation {
+pub fn evaluate(rules: &[Rule], data: Data<'_>, known: &Known, options: Options, now: Timestamp) -> Evaluation {
     let mut by_rule: HashMap<&str, Vec<&Alert>> = HashMap::new();
     for alert in known.values() {
         by_rule.entry(&alert.rule).or_default().push(alert);
@@ -158,18 +195,22 @@ pub fn evaluate(
     let mut evaluation = Evaluation::default();
     for rule in rules {
         let current = by_rule.remove(rule.name.as_str()).unwrap_or_default();
+        let problems = data.problems(rule);
+        evaluation.failures.extend(problems.into_iter().map(|problem| Failure { rule: rule.name.clone(), problem }));
         let mut seen = match &rule.condition {
-            Condition::LogCount { .. } if !windows.ready => {
-                // Counts are not complete yet: leave everything as it is.
-                evaluation.alerts.extend(current.into_iter().map(|alert| (alert.fingerprint.clone(), alert.clone())));
-                continue;
-            }
-            Condition::LogCount { group_by, .. } => look_at_logs(rule, group_by, windows, options, now),
             Condition::Metric { name, labels, aggregate } => {
-                let (seen, problem) = look_at_metric(rule, name, labels, *aggregate, samples, options, now);
+                let (seen, problem) = look_at_metric(rule, name, labels, *aggregate, data.samples, options, now);
                 evaluation.failures.extend(problem.map(|problem| Failure { rule: rule.name.clone(), problem }));
                 seen
             }
+            Condition::LogCount { .. } | Condition::Events { .. } => match data.windows.groups(rule) {
+                Some(groups) => look_at_counts(rule, groups, options, now),
+                // Counts are not complete yet: leave everything as it is.
+                None => {
+                    evaluation.alerts.extend(current.into_iter().map(|alert| (alert.fingerprint.clone(), alert.clone())));
+                    continue;
+                }
+            },
         };
         if seen.len() > MAX_ALERTS_PER_RULE {
             seen.truncate(MAX_ALERTS_PER_RULE);
@@ -196,13 +237,31 @@ pub fn evaluate(
     evaluation
 }
 
+impl Data<'_> {
+    /// Returns what keeps a rule over events from seeing any.
+    fn problems(&self, rule: &Rule) -> Vec<RuleProblem> {
+        let Condition::Events { filter, .. } = &rule.condition else { return Vec::new() };
+        if !self.sources.contains(&filter.source()) {
+            return vec![RuleProblem::NoSource { source_name: filter.source() }];
+        }
+        let unknown = self.windows.events.unmet(&rule.name).and_then(|name| {
+            let analyzers = (self.analyzers)();
+            let hint = || did_you_mean(name, analyzers.iter().map(String::as_str));
+            (!analyzers.iter().any(|known| known == name))
+                .then(|| RuleProblem::UnknownAnalyzer { name: name.to_owned(), hint: hint() })
+        });
+        let full = self.windows.events.is_full(&rule.name).then_some(RuleProblem::TooManyGroups);
+        unknown.into_iter().chain(full).collect()
+    }
+}
+
 /// Steps every alert of one rule, those that were not seen included.
 fn judge(rule: &Rule, seen: Vec<Seen>, current: &[&Alert], evaluation: &mut Evaluation, now: Timestamp) {
     let before: HashMap<&str, &Alert> = current.iter().map(|alert| (alert.fingerprint.as_str(), *alert)).collect();
     let mut done: BTreeMap<String, Seen> = BTreeMap::new();
     let mut clash = false;
     for one in seen {
-        let print = fingerprint(&one.labels);
+        let print = one.fingerprint.clone();
         match done.get(&print) {
             // Of two that cannot be told apart, the one that holds counts.
             Some(first) => {
@@ -223,14 +282,20 @@ fn judge(rule: &Rule, seen: Vec<Seen>, current: &[&Alert], evaluation: &mut Eval
         if !done.contains_key(&alert.fingerprint) {
             let (observation, value) = match rule.condition {
                 Condition::Metric { .. } => (no_data(rule), None),
-                Condition::LogCount { .. } => (compare(rule, 0.0), Some(0.0)),
+                Condition::LogCount { .. } | Condition::Events { .. } => (compare(rule, 0.0), Some(0.0)),
             };
-            let unseen = Seen { labels: alert.labels.clone(), observation, value, flips_at: None };
+            let fingerprint = alert.fingerprint.clone();
+            let unseen = Seen { fingerprint, ..Seen::new(alert.labels.clone(), observation, value) };
             done.insert(alert.fingerprint.clone(), unseen);
         }
     }
-    for (print, one) in done {
+    for (print, mut one) in done {
         let old = before.get(print.as_str());
+        if let Some(old) = old {
+            // Labels that are no part of its identity stay what they were when it began.
+            one.labels.clone_from(&old.labels);
+            one.newest = one.newest.or_else(|| old.newest.clone());
+        }
         let from = old.map_or(AlertState::Inactive, |alert| alert.state);
         let mut to = from.step(one.observation, rule.hold_for, rule.keep_firing_for, now);
         let holding = one.observation == Observation::Holds;
@@ -246,7 +311,7 @@ fn judge(rule: &Rule, seen: Vec<Seen>, current: &[&Alert], evaluation: &mut Eval
             evaluation.transitions.push(Transition {
                 fingerprint: print.clone(),
                 rule: rule.name.clone(),
-                annotations: annotations::render(rule, &one.labels, one.value),
+                annotations: annotations::render(rule, &one.labels, one.value, one.newest.as_deref()),
                 labels: one.labels.clone(),
                 level: rule.level,
                 condition: rule.describe(),
@@ -274,29 +339,46 @@ fn judge(rule: &Rule, seen: Vec<Seen>, current: &[&Alert], evaluation: &mut Eval
         if to != AlertState::Inactive {
             let holding = if one.observation == Observation::Gap { old.is_some_and(|old| old.holding) } else { holding };
             let value = one.value.or(old.and_then(|old| old.value));
-            let alert =
-                Alert { fingerprint: print.clone(), rule: rule.name.clone(), labels: one.labels, state: to, holding, value };
+            let alert = Alert {
+                fingerprint: print.clone(),
+                rule: rule.name.clone(),
+                labels: one.labels,
+                state: to,
+                holding,
+                value,
+                newest: one.newest,
+            };
             evaluation.alerts.insert(print, alert);
         }
     }
 }
 
-fn look_at_logs(rule: &Rule, group_by: &[String], windows: &Windows, options: Options, now: Timestamp) -> Vec<Seen> {
+fn look_at_counts(rule: &Rule, groups: Vec<RuleGroup<'_>>, options: Options, now: Timestamp) -> Vec<Seen> {
     let young = now.since(options.started) < rule.window;
-    let groups = windows.groups(&rule.name, rule.comparison, rule.threshold);
     let seen = groups.into_iter().map(|group| {
         let holds = compare(rule, group.count as f64);
         // "Fewer than" holds on an empty log: it says something only after a whole window of listening.
         let too_early = young && matches!(rule.comparison, Comparison::Less | Comparison::LessOrEqual);
         let observation = if too_early && holds == Observation::Holds { Observation::Gap } else { holds };
+        let mut labels = labels_of(rule, group.labels.iter().copied());
+        let mut print = fingerprint(&labels);
+        if let Some(newest) = group.newest {
+            // What tells events apart does so whatever else they and the rule have for labels.
+            let own = group.labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            print = fingerprint(&labels.clone().into_iter().chain(own).collect::<Labels>());
+            newest.labels.iter().for_each(|(name, value)| {
+                labels.entry(name.clone()).or_insert_with(|| value.clone());
+            });
+        }
         Seen {
-            labels: labels_of(rule, group.labels),
+            fingerprint: print,
+            labels,
             observation,
             value: Some(group.count as f64),
             flips_at: if too_early { Some(options.started.plus(rule.window)) } else { group.flips_at },
+            newest: group.newest.cloned(),
         }
     });
-    debug_assert!(!group_by.iter().any(String::is_empty), "checked with the rule");
     seen.collect()
 }
 
@@ -316,12 +398,8 @@ fn look_at_metric(
         let fresh: Vec<Sample> =
             data.samples.into_iter().filter(|sample| sample.timestamp > since && sample.value.is_finite()).collect();
         let value = reduce(aggregate, &fresh);
-        seen.push(Seen {
-            labels: labels_of(rule, data.series.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
-            observation: value.map_or_else(|| no_data(rule), |value| compare(rule, value)),
-            value,
-            flips_at: None,
-        });
+        let labels = labels_of(rule, data.series.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        seen.push(Seen::new(labels, value.map_or_else(|| no_data(rule), |value| compare(rule, value)), value));
     }
     if seen.iter().any(|one| one.value.is_some()) {
         return (seen, None);
@@ -334,7 +412,7 @@ fn look_at_metric(
     };
     if seen.is_empty() && rule.no_data == NoData::Alert {
         let labels = labels_of(rule, labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        seen.push(Seen { labels, observation: Observation::Holds, value: None, flips_at: None });
+        seen.push(Seen::new(labels, Observation::Holds, None));
     }
     (seen, Some(problem))
 }

@@ -1,12 +1,17 @@
-//! The alert engine: rules over metrics and logs, their states, and who is told.
+//! The alert engine: rules over metrics, logs and what others find, their states, and who is told.
 //!
-//! [`engine`] decides, [`pipeline`] decides who is told, [`store`] remembers ([`upkeep`] keeps it bounded), [`runtime`] looks at the right moments, [`api`] speaks HTTP.
+//! [`windows`] count, [`engine`] decides, [`pipeline`] decides who is told, [`store`] remembers ([`upkeep`] keeps it bounded), [`runtime`] looks at the right moments, [`api`] speaks HTTP.
 
 pub mod annotations;
 pub mod api;
+pub mod counting;
+pub mod cursors;
 pub mod engine;
+pub mod event_reader;
+pub mod event_windows;
 pub mod events;
 pub mod identity;
+pub mod log_windows;
 pub mod pipeline;
 pub mod query;
 pub mod runtime;
@@ -20,7 +25,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tracing::warn;
 use watchfire_types::Timestamp;
@@ -32,10 +37,11 @@ use crate::metrics::{Metrics, SeriesData};
 use crate::store::{Database, StoreError};
 use crate::telemetry::{Counter, Gauge, SelfMetrics};
 use engine::{Evaluation, Failure, Known, RuleProblem, SampleSource};
+use log_windows::MatcherFactory;
 use pipeline::{Target, Timing};
 use store::Policy;
 use types::{AlertState, Rule, RuleOrigin};
-use windows::MatcherFactory;
+use windows::Windows;
 
 /// What the engine needs of the configuration.
 #[derive(Clone, Debug)]
@@ -84,6 +90,8 @@ struct Inner {
     factory: MatcherFactory,
     rules: watch::Sender<Arc<Vec<Rule>>>,
     live: RwLock<Live>,
+    /// Shared with the thread that counts and evaluates: both may take long, and are kept off the threads that serve requests.
+    windows: Arc<Mutex<Windows>>,
 }
 
 /// What the last evaluation found, for whoever asks.
@@ -143,6 +151,7 @@ impl Alerts {
             factory,
             rules: watch::Sender::new(Arc::new(rules)),
             live: RwLock::new(live),
+            windows: Arc::default(),
         })))
     }
 

@@ -10,9 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use watchfire_types::{LogBatch, Timestamp};
 
-use super::engine::{Evaluation, Known, Options, SampleSource, evaluate};
-use super::store::{self, Policy, Step};
-use super::types::{AlertState, Rule};
+use super::cursors::{self, Progress};
+use super::engine::{Data, Evaluation, Known, Options, SampleSource, evaluate};
+use super::event_reader::EventReader;
+use super::events::EventSource;
+use super::store::{self, Policy, Refreshed, Step};
+use super::types::{AlertState, Condition, Rule};
 use super::windows::Windows;
 use super::{Alerts, annotations, upkeep};
 use crate::store::StoreError;
@@ -44,6 +47,19 @@ pub trait LogSource: Send + Sync {
     fn committed(&self) -> watch::Receiver<u64>;
 }
 
+/// What rules look at, and where it comes from.
+#[derive(Clone)]
+pub struct Sources {
+    /// For rules over metrics.
+    pub samples: Arc<dyn SampleSource>,
+    /// For rules over logs and errors.
+    pub logs: Arc<dyn LogSource>,
+    /// For rules over findings ([`super::events::FINDINGS`]) and issues ([`super::events::ISSUES`]).
+    pub events: Vec<(&'static str, Arc<dyn EventSource>)>,
+    /// Names the analyzers that there are.
+    pub analyzers: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+}
+
 /// What a look at the data leaves to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
@@ -56,13 +72,12 @@ pub struct Tick {
 /// The engine with its state, driven by [`Alerts::run`] or, step by step, by a test.
 pub struct Runner {
     alerts: Alerts,
-    samples: Arc<dyn SampleSource>,
-    logs: Arc<dyn LogSource>,
+    sources: Sources,
+    readers: Arc<Mutex<Vec<EventReader>>>,
     committed: watch::Receiver<u64>,
     rules: Arc<Vec<Rule>>,
     policy: Arc<Policy>,
     known: Arc<Known>,
-    /// Shared with the thread that counts and evaluates: both may take long, and are kept off the threads that serve requests.
     windows: Arc<Mutex<Windows>>,
     /// Where the log is read next; `None` before the first read and after a change of rules.
     cursor: Option<u64>,
@@ -85,30 +100,36 @@ impl Runner {
     ///
     /// # Errors
     /// The database's.
-    pub async fn new(alerts: Alerts, samples: Arc<dyn SampleSource>, logs: Arc<dyn LogSource>) -> Result<Self, StoreError> {
+    pub async fn new(alerts: Alerts, sources: Sources) -> Result<Self, StoreError> {
         let now = alerts.0.clock.now();
         let rules = alerts.rules();
         let policy = Arc::new(alerts.0.settings.policy(&rules));
-        let committed = logs.committed();
-        let windows = Windows::new(&rules, &alerts.0.factory, *committed.borrow());
+        let committed = sources.logs.committed();
+        let windows = Arc::clone(&alerts.0.windows);
+        *windows.lock() = Windows::new(&rules, &alerts.0.factory, *committed.borrow());
         let copy = Arc::clone(&policy);
-        let (known, next_flush) = alerts
+        let events = sources.events.clone();
+        let (known, next_flush, readers) = alerts
             .0
             .database
             .write(move |transaction| {
                 upkeep::reconcile(transaction, &copy, now)?;
-                Ok((store::load(transaction, now)?, store::next_flush(transaction)?))
+                let readers = events
+                    .into_iter()
+                    .map(|(name, source)| Ok(EventReader::new(name, source, cursors::load(transaction, name, now)?, now)))
+                    .collect::<rusqlite::Result<Vec<_>>>()?;
+                Ok((store::load(transaction, now)?, store::next_flush(transaction)?, readers))
             })
             .await?;
         Ok(Self {
             alerts,
-            samples,
-            logs,
+            sources,
+            readers: Arc::new(Mutex::new(readers)),
             committed,
             rules,
             policy,
             known: Arc::new(known),
-            windows: Arc::new(Mutex::new(windows)),
+            windows,
             cursor: None,
             read_to: None,
             rerouted: false,
@@ -128,24 +149,28 @@ impl Runner {
     /// The database's: then nothing has changed, and the next tick tries again.
     pub async fn tick(&mut self) -> Result<Tick, StoreError> {
         self.take_rules();
-        let backlog = self.read_logs().await;
+        let log_backlog = self.read_logs().await;
+        let event_backlog = self.read_events().await?;
         let now = self.alerts.0.clock.now();
         self.housekeeping(now).await?;
         let started = Instant::now();
         let options = Options { stale_after: 2 * self.alerts.0.settings.collection_interval, started: self.started };
-        let (rules, samples) = (Arc::clone(&self.rules), Arc::clone(&self.samples));
+        let (rules, sources) = (Arc::clone(&self.rules), self.sources.clone());
         let (windows, known) = (Arc::clone(&self.windows), Arc::clone(&self.known));
         let (evaluation, dropped) = blocking(move || {
             let mut windows = windows.lock();
             windows.advance(now);
-            let evaluation = evaluate(&rules, &*samples, &windows, &known, options, now);
-            Ok((evaluation, windows.take_dropped()))
+            let names: Vec<&'static str> = sources.events.iter().map(|(name, _)| *name).collect();
+            let data = Data { samples: &*sources.samples, windows: &windows, sources: &names, analyzers: &*sources.analyzers };
+            let evaluation = evaluate(&rules, data, &known, options, now);
+            Ok((evaluation, windows.logs.take_dropped() + windows.events.take_dropped()))
         })
         .await?;
         self.alerts.0.meters.evaluated(&evaluation, dropped, started.elapsed());
         let next_deadline = evaluation.next_deadline;
         self.store(evaluation, now).await?;
-        Ok(Tick { next: [next_deadline, self.next_flush].into_iter().flatten().min(), backlog })
+        let next = [next_deadline, self.next_flush, self.next_save()].into_iter().flatten().min();
+        Ok(Tick { next, backlog: log_backlog || event_backlog })
     }
 
     /// Takes a changed list of rules: their windows are filled from the log.
@@ -160,6 +185,7 @@ impl Runner {
         let older = std::mem::replace(&mut *windows, newer);
         windows.keep(older);
         drop(windows);
+        self.readers.lock().iter_mut().for_each(EventReader::begin_again);
         self.read_to = self.cursor.take().or(self.read_to);
         self.rerouted = true;
         self.rules = rules;
@@ -191,8 +217,8 @@ impl Runner {
         let mut cursor = if let Some(cursor) = self.cursor {
             cursor
         } else {
-            let since = self.alerts.0.clock.now().minus(self.windows.lock().longest());
-            let logs = Arc::clone(&self.logs);
+            let since = self.alerts.0.clock.now().minus(self.windows.lock().logs.longest());
+            let logs = Arc::clone(&self.sources.logs);
             self.complete_at = stored;
             let cursor = blocking(move || logs.cursor_at_arrival(since)).await?;
             // What has not been read yet is read, whatever times it has.
@@ -200,10 +226,10 @@ impl Runner {
         };
         let mut batches = 0;
         while cursor < stored && batches < READ_BATCHES {
-            let (logs, windows, clock) = (Arc::clone(&self.logs), Arc::clone(&self.windows), self.alerts.0.clock.clone());
+            let (logs, windows, clock) = (Arc::clone(&self.sources.logs), Arc::clone(&self.windows), self.alerts.0.clock.clone());
             let last = blocking(move || {
                 let batch = logs.read_after(cursor, READ_RECORDS)?;
-                windows.lock().observe(&batch, clock.now());
+                windows.lock().logs.observe(&batch, clock.now());
                 Ok(batch.seq.last().copied())
             });
             let Some(last) = last.await? else { break };
@@ -214,12 +240,70 @@ impl Runner {
         self.cursor = Some(cursor);
         // Stopping short for want of records means that retention took them.
         let backlog = cursor < stored && batches == READ_BATCHES;
-        self.windows.lock().ready |= cursor >= self.complete_at || !backlog;
+        self.windows.lock().logs.ready |= cursor >= self.complete_at || !backlog;
         Ok(backlog)
     }
 
+    /// Counts new events; returns whether there are more.
+    async fn read_events(&mut self) -> Result<bool, StoreError> {
+        let (readers, windows, clock) = (Arc::clone(&self.readers), Arc::clone(&self.windows), self.alerts.0.clock.clone());
+        let last_now = self.last_now;
+        blocking(move || {
+            let mut readers = readers.lock();
+            let now = clock.now();
+            if now < last_now {
+                readers.iter_mut().for_each(|reader| reader.step_back(now));
+            }
+            // Every source is read, whether or not another has more.
+            Ok(readers.iter_mut().fold(false, |backlog, reader| reader.read(&windows, &clock) || backlog))
+        })
+        .await
+    }
+
+    /// Returns how far sources of events have been read since that was last stored.
+    fn progress(&self) -> Vec<Progress> {
+        let windows = self.windows.lock();
+        self.readers.lock().iter().filter_map(|reader| reader.progress(&windows)).collect()
+    }
+
+    /// Returns when the first of what is unsaved is to be stored.
+    fn next_save(&self) -> Option<Timestamp> {
+        let windows = self.windows.lock();
+        let readers = self.readers.lock();
+        readers.iter().filter(|reader| reader.progress(&windows).is_some()).map(EventReader::save_at).min()
+    }
+
+    fn saved(&self, progress: &[Progress], now: Timestamp) {
+        let mut readers = self.readers.lock();
+        for one in progress {
+            readers.iter_mut().filter(|reader| reader.name() == one.source).for_each(|reader| reader.saved(one, now));
+        }
+    }
+
+    /// Stores how far events have been read: the last thing before the end.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn save(&self) -> Result<(), StoreError> {
+        let progress = self.progress();
+        if progress.is_empty() {
+            return Ok(());
+        }
+        let write = move |transaction: &rusqlite::Transaction<'_>| {
+            progress.iter().try_for_each(|one| cursors::save(transaction, one))?;
+            Ok(progress)
+        };
+        let progress = self.alerts.0.database.write(write).await?;
+        self.saved(&progress, self.alerts.0.clock.now());
+        Ok(())
+    }
+
     fn has_log_rules(&self) -> bool {
-        !self.windows.lock().is_empty()
+        !self.windows.lock().logs.is_empty()
+    }
+
+    fn has_event_rules(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.condition, Condition::Events { .. }))
     }
 
     async fn housekeeping(&mut self, now: Timestamp) -> Result<(), StoreError> {
@@ -252,13 +336,17 @@ impl Runner {
 
     async fn store(&mut self, evaluation: Evaluation, now: Timestamp) -> Result<(), StoreError> {
         let due = self.next_flush.is_some_and(|flush| flush <= now);
-        if !evaluation.transitions.is_empty() || !evaluation.touched.is_empty() || due {
+        let save = self.next_save().is_some_and(|at| at <= now);
+        if !evaluation.transitions.is_empty() || !evaluation.touched.is_empty() || due || save {
             let refreshed = if due { self.refreshed(&evaluation.alerts) } else { Vec::new() };
             let changed = !evaluation.transitions.is_empty();
-            let step = Step { transitions: evaluation.transitions.clone(), touched: evaluation.touched, refreshed };
+            let progress = self.progress();
+            let (transitions, touched) = (evaluation.transitions.clone(), evaluation.touched);
+            let step = Step { transitions, touched, refreshed, progress: progress.clone() };
             let (policy, leases) = (Arc::clone(&self.policy), self.alerts.0.outbox.leases().clone());
             let applied =
                 self.alerts.0.database.write(move |transaction| store::apply(transaction, &leases, &policy, &step, now)).await?;
+            self.saved(&progress, now);
             if changed {
                 crash_point("alerts.after_transition_commit");
             }
@@ -283,13 +371,15 @@ impl Runner {
     }
 
     /// Returns present values and annotations of all firing alerts.
-    fn refreshed(&self, alerts: &Known) -> Vec<(String, Option<f64>, std::collections::BTreeMap<String, String>)> {
+    fn refreshed(&self, alerts: &Known) -> Vec<Refreshed> {
         let firing = alerts.values().filter(|alert| matches!(alert.state, AlertState::Firing { .. }));
         firing
             .filter_map(|alert| {
                 let rule = self.rules.iter().find(|rule| rule.name == alert.rule)?;
-                let annotations = annotations::render(rule, &alert.labels, alert.value);
-                Some((alert.fingerprint.clone(), alert.value, annotations))
+                // What an event said that has not been seen since the start stands in the store alone.
+                let known = alert.newest.is_some() || !matches!(rule.condition, Condition::Events { .. });
+                let render = || annotations::render(rule, &alert.labels, alert.value, alert.newest.as_deref());
+                Some(Refreshed { fingerprint: alert.fingerprint.clone(), value: alert.value, annotations: known.then(render) })
             })
             .collect()
     }
@@ -304,6 +394,16 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError
             Err(_) => Err(StoreError::Closed),
         },
     }
+}
+
+/// Waits for a change of any of them; for ever if there can be none.
+async fn any_changed<T>(receivers: &mut [watch::Receiver<T>]) {
+    let changes = receivers.iter_mut().map(|receiver| Box::pin(changed(receiver)));
+    let changes: Vec<_> = changes.collect();
+    if changes.is_empty() {
+        std::future::pending::<()>().await;
+    }
+    futures::future::select_all(changes).await;
 }
 
 /// Waits for a change; for ever if there can be none.
@@ -321,14 +421,14 @@ impl Alerts {
     /// If what was stored cannot be read at the start. Later failures are logged and tried again.
     pub async fn run(
         &self,
-        samples: Arc<dyn SampleSource>,
-        logs: Arc<dyn LogSource>,
+        sources: Sources,
         mut metrics_changed: watch::Receiver<u64>,
         shutdown: CancellationToken,
     ) -> Result<(), StoreError> {
-        let mut committed = logs.committed();
+        let mut committed = sources.logs.committed();
+        let mut stored: Vec<_> = sources.events.iter().map(|(_, source)| source.stored()).collect();
         let mut rules_changed = self.0.rules.subscribe();
-        let mut runner = Runner::new(self.clone(), samples, logs).await?;
+        let mut runner = Runner::new(self.clone(), sources).await?;
         let clock = self.0.clock.clone();
         let mut failing = false;
         loop {
@@ -337,6 +437,9 @@ impl Alerts {
             rules_changed.borrow_and_update();
             metrics_changed.borrow_and_update();
             committed.borrow_and_update();
+            for source in &mut stored {
+                source.borrow_and_update();
+            }
             let tick = match runner.tick().await {
                 Ok(tick) => {
                     failing = false;
@@ -355,7 +458,7 @@ impl Alerts {
                 }
             };
             if shutdown.is_cancelled() {
-                return Ok(());
+                return runner.save().await;
             }
             if tick.backlog {
                 continue;
@@ -363,11 +466,13 @@ impl Alerts {
             let latest = clock.now().plus(self.0.settings.alerting.evaluation_interval);
             let deadline = tick.next.map_or(latest, |next| next.min(latest));
             let has_log_rules = runner.has_log_rules();
+            let has_event_rules = runner.has_event_rules();
             tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return runner.save().await,
                 () = clock.sleep_until(deadline) => {}
                 () = changed(&mut metrics_changed) => {}
                 () = changed(&mut committed), if has_log_rules => {}
+                () = any_changed(&mut stored), if has_event_rules => {}
                 () = changed(&mut rules_changed) => {}
             }
             // Real time, not the clock's: this spares the processor and means nothing.

@@ -9,8 +9,10 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::alerts::engine::testing::{TestSamples, log_rule, metric_rule};
+use crate::alerts::events::testing::TestEvents;
+use crate::alerts::events::{FINDINGS, ISSUES};
+use crate::alerts::log_windows::testing::{errors, factory};
 use crate::alerts::types::RuleOrigin;
-use crate::alerts::windows::testing::{errors, factory};
 use crate::alerts::{Settings, api, query};
 use crate::clock::Clock;
 use crate::config::{Config, Secret};
@@ -19,6 +21,9 @@ use crate::delivery::outbox::Outbox;
 use crate::delivery::types::{Channel, Receiver, Webhook, WebhookBody};
 use crate::store::Database;
 use crate::telemetry::SelfMetrics;
+
+#[path = "runtime_event_tests.rs"]
+mod events;
 
 const START: u64 = 1_795_000_000;
 
@@ -67,9 +72,20 @@ struct Bench {
     clock: Clock,
     samples: Arc<TestSamples>,
     log: TestLog,
+    findings: TestEvents,
+    issues: TestEvents,
     database: Database,
     alerts: Alerts,
     runner: Runner,
+}
+
+fn sources(samples: &Arc<TestSamples>, log: &TestLog, findings: &TestEvents, issues: &TestEvents) -> Sources {
+    Sources {
+        samples: Arc::clone(samples) as _,
+        logs: Arc::new(log.clone()),
+        events: vec![(FINDINGS, Arc::new(findings.clone()) as _), (ISSUES, Arc::new(issues.clone()) as _)],
+        analyzers: Arc::new(|| vec!["ssh-brute-force".to_owned()]),
+    }
 }
 
 async fn open(folder: &tempfile::TempDir, rules: &[Rule], clock: &Clock) -> (Database, Alerts) {
@@ -93,19 +109,20 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Timestamp::from_seconds(START));
         let (samples, log) = (Arc::new(TestSamples::default()), TestLog::new());
+        let (findings, issues) = (TestEvents::new(), TestEvents::new());
         let (database, alerts) = open(&folder, &rules, &clock).await;
-        let runner = Runner::new(alerts.clone(), Arc::clone(&samples) as _, Arc::new(log.clone())).await.unwrap();
-        Self { folder, rules, clock, samples, log, database, alerts, runner }
+        let runner = Runner::new(alerts.clone(), sources(&samples, &log, &findings, &issues)).await.unwrap();
+        Self { folder, rules, clock, samples, log, findings, issues, database, alerts, runner }
     }
 
     /// The process ends and another one begins.
     async fn restart(self) -> Self {
-        let Self { folder, rules, clock, samples, log, database, alerts, runner } = self;
+        let Self { folder, rules, clock, samples, log, findings, issues, database, alerts, runner } = self;
         database.close();
         drop((alerts, runner));
         let (database, alerts) = open(&folder, &rules, &clock).await;
-        let runner = Runner::new(alerts.clone(), Arc::clone(&samples) as _, Arc::new(log.clone())).await.unwrap();
-        Self { folder, rules, clock, samples, log, database, alerts, runner }
+        let runner = Runner::new(alerts.clone(), sources(&samples, &log, &findings, &issues)).await.unwrap();
+        Self { folder, rules, clock, samples, log, findings, issues, database, alerts, runner }
     }
 
     fn errors(&self, count: usize) {
@@ -208,7 +225,7 @@ async fn a_sender_whose_clock_is_behind_fires_a_rule_and_a_new_rule_does_not_res
     bench.log.push(&errors("api", &[START - 600; 10]));
     bench.at(2).await;
     assert_eq!(bench.states(), "burst firing");
-    assert_eq!(bench.runner.windows.lock().groups("burst", crate::alerts::types::Comparison::Greater, 0.0)[0].count, 20);
+    assert_eq!(bench.runner.windows.lock().logs.groups("burst", crate::alerts::types::Comparison::Greater, 0.0)[0].count, 20);
     bench.at(63).await;
     assert_eq!(bench.states(), "burst resolved");
 }
@@ -216,7 +233,7 @@ async fn a_sender_whose_clock_is_behind_fires_a_rule_and_a_new_rule_does_not_res
 /// Matches only after somebody else on the runtime has had a turn.
 struct Patient(Mutex<std::sync::mpsc::Receiver<()>>);
 
-impl crate::alerts::windows::RecordMatcher for Patient {
+impl crate::alerts::log_windows::RecordMatcher for Patient {
     fn matches(&self, _: &LogBatch, _: usize) -> bool {
         self.0.lock().recv_timeout(Duration::from_secs(20)).is_ok()
     }
@@ -227,7 +244,7 @@ async fn counting_does_not_hold_up_the_threads_that_serve_requests() {
     let mut bench = Bench::new(vec![log_rule("burst", 60, 1.0, &[])]).await;
     let (sender, receiver) = std::sync::mpsc::channel();
     let receiver = Mutex::new(Some(receiver));
-    let factory: crate::alerts::windows::MatcherFactory =
+    let factory: crate::alerts::log_windows::MatcherFactory =
         Arc::new(move |_| Box::new(Patient(Mutex::new(receiver.lock().take().unwrap()))));
     *bench.runner.windows.lock() = Windows::new(&bench.rules, &factory, 0);
     bench.errors(1);
@@ -273,9 +290,10 @@ async fn the_loop_notices_data_and_deadlines_by_itself() {
     let shutdown = CancellationToken::new();
     let (_sender, metrics_changed) = watch::channel(0);
     let running = tokio::spawn({
-        let (alerts, samples, log) = (bench.alerts.clone(), Arc::clone(&bench.samples), bench.log.clone());
+        let alerts = bench.alerts.clone();
+        let sources = sources(&bench.samples, &bench.log, &bench.findings, &bench.issues);
         let shutdown = shutdown.clone();
-        async move { alerts.run(samples as _, Arc::new(log), metrics_changed, shutdown).await }
+        async move { alerts.run(sources, metrics_changed, shutdown).await }
     });
     let mut queued = bench.alerts.0.outbox.changes();
     bench.errors(10);

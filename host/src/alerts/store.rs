@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, named_params, params};
 use watchfire_types::Timestamp;
 
+use super::cursors::{self, Progress};
 use super::engine::{Alert, Known, Transition};
 use super::identity::Labels;
 use super::pipeline::{self, Member, SuppressedReason, Target, Timing, Told};
@@ -63,7 +64,20 @@ pub struct Step {
     /// When the condition of firing alerts last held; `None`: it holds.
     pub touched: Vec<(String, Option<Timestamp>)>,
     /// Present values and annotations of firing alerts, so that a repeated notification is not stale.
-    pub refreshed: Vec<(String, Option<f64>, BTreeMap<String, String>)>,
+    pub refreshed: Vec<Refreshed>,
+    /// How far sources of events have been read for it.
+    pub progress: Vec<Progress>,
+}
+
+/// A firing alert as it is now.
+#[derive(Clone, Debug)]
+pub struct Refreshed {
+    /// Which alert.
+    pub fingerprint: String,
+    /// Its value.
+    pub value: Option<f64>,
+    /// Its annotations; `None`: as they are.
+    pub annotations: Option<BTreeMap<String, String>>,
 }
 
 /// What was stored.
@@ -95,10 +109,16 @@ pub fn apply(connection: &Connection, leases: &Leases, policy: &Policy, step: &S
             .prepare_cached("UPDATE alerts SET last_held_at = ?2 WHERE fingerprint = ?1 AND state = 'firing'")?
             .execute(params![fingerprint, last_held_at.map(nanos)])?;
     }
-    for (fingerprint, value, annotations) in &step.refreshed {
+    for Refreshed { fingerprint, value, annotations } in &step.refreshed {
+        let annotations = annotations.as_ref().map(to_json).transpose()?;
         connection
-            .prepare_cached("UPDATE alerts SET value = ?2, annotations = ?3 WHERE fingerprint = ?1 AND state = 'firing'")?
-            .execute(params![fingerprint, value, to_json(annotations)?])?;
+            .prepare_cached(
+                "UPDATE alerts SET value = ?2, annotations = coalesce(?3, annotations) WHERE fingerprint = ?1 AND state = 'firing'",
+            )?
+            .execute(params![fingerprint, value, annotations])?;
+    }
+    for progress in &step.progress {
+        cursors::save(connection, progress)?;
     }
     if !step.transitions.is_empty() {
         crash_point("alerts.before_transition_commit");
@@ -428,6 +448,7 @@ pub fn load(connection: &Connection, now: Timestamp) -> rusqlite::Result<Known> 
                 state,
                 holding: held.is_none(),
                 value: row.get("value")?,
+                newest: None,
             };
             Ok((fingerprint, alert))
         })?

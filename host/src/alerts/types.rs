@@ -5,8 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use watchfire_types::{Severity, Timestamp};
 
+use super::events::{EventFilter, in_brackets};
 use crate::config::HumanDuration;
 use crate::logs::LogFilter;
+
+/// The longest window of a rule: what it looks at is read again after a restart.
+pub const MAX_WINDOW: Duration = Duration::from_secs(7 * 86_400);
 
 /// How serious an alert is. Maps to severity numbers 9, 13, 17, 21.
 #[derive(
@@ -110,11 +114,36 @@ pub enum Condition {
     /// Arrival is when the host got them, so a sender's wrong clock does not matter. Only what happened more than the window and an
     /// hour before does not count: the import of an old log raises no alert.
     LogCount {
-        /// Which records count. Its times are not used.
-        filter: LogFilter,
+        /// Which records count.
+        filter: RecordFilter,
         /// Attributes (`service.name` or any other) whose values make separate alerts.
         group_by: Vec<String>,
     },
+    /// The number of findings or new issues within the window.
+    ///
+    /// Each counts from when it was stored; one that the host could not look at then (it was down), from when it is first read.
+    Events {
+        /// Which events count.
+        filter: EventFilter,
+        /// Labels whose values make separate alerts; empty: one alert per dedupe key.
+        group_by: Vec<String>,
+    },
+}
+
+/// Which log records a rule counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecordFilter {
+    /// What must hold of the record. Its times are not used.
+    pub log: LogFilter,
+    /// Whether only error events count, and which.
+    pub errors: Option<ErrorFilter>,
+}
+
+/// Which error events a rule counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorFilter {
+    /// Class of the exception, exactly.
+    pub kind: Option<String>,
 }
 
 /// What to do when a rule's data stop coming.
@@ -313,20 +342,25 @@ impl Rule {
         let subject = match &self.condition {
             Condition::Metric { name, aggregate: Aggregate::Last, .. } => name.clone(),
             Condition::Metric { name, aggregate, .. } => format!("{}({name}) over {window}", aggregate.name()),
-            Condition::LogCount { filter, .. } => format!("log records{} in {window}", describe_filter(filter)),
+            Condition::LogCount { filter, .. } => format!("{} in {window}", filter.describe()),
+            Condition::Events { filter, .. } => format!("{} in {window}", filter.describe()),
         };
         format!("{subject} {} {}", self.comparison.symbol(), self.threshold)
     }
 }
 
-/// Returns ` (level ERROR, service shop)`, or nothing for a filter that takes everything.
-fn describe_filter(filter: &LogFilter) -> String {
-    let level = filter.level.map(|level| format!("level {level}"));
-    let text = (!filter.text.is_empty()).then(|| filter.text.clone());
-    let services = filter.services.iter().map(|name| format!("service {name}"));
-    let attributes = filter.attributes.iter().map(|(key, value)| format!("{key}={value}"));
-    let parts: Vec<String> = level.into_iter().chain(services).chain(attributes).chain(text).collect();
-    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+impl RecordFilter {
+    /// Returns what counts, in words: `error events (type ValueError, service shop)`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let subject = if self.errors.is_some() { "error events" } else { "log records" };
+        let kind = self.errors.iter().filter_map(|errors| errors.kind.as_ref()).map(|kind| format!("type {kind}"));
+        let level = self.log.level.map(|level| format!("level {level}"));
+        let services = self.log.services.iter().map(|name| format!("service {name}"));
+        let attributes = self.log.attributes.iter().map(|(key, value)| format!("{key}={value}"));
+        let text = (!self.log.text.is_empty()).then(|| self.log.text.clone());
+        format!("{subject}{}", in_brackets(kind.chain(level).chain(services).chain(attributes).chain(text)))
+    }
 }
 
 #[cfg(test)]
@@ -334,15 +368,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_says_which_records_count() {
-        let filter = LogFilter {
+    fn a_condition_says_what_counts() {
+        let log = LogFilter {
             text: "refused".into(),
             level: Some(Severity::ERROR),
             services: vec!["shop".into()],
             ..LogFilter::default()
         };
-        assert_eq!(describe_filter(&filter), " (level ERROR, service shop, refused)");
-        assert_eq!(describe_filter(&LogFilter::default()), "");
+        let records = |errors| RecordFilter { log: log.clone(), errors }.describe();
+        assert_eq!(records(None), "log records (level ERROR, service shop, refused)");
+        let errors = ErrorFilter { kind: Some("ValueError".into()) };
+        assert_eq!(records(Some(errors)), "error events (type ValueError, level ERROR, service shop, refused)");
+        assert_eq!(RecordFilter::default().describe(), "log records");
+        let finding = EventFilter::Finding {
+            analyzer: Some("ssh-brute-force".into()),
+            rule: Some("brute_force".into()),
+            level: Some(Severity::WARN),
+            labels: vec![("host".into(), "a".into())],
+        };
+        assert_eq!(finding.describe(), "findings of ssh-brute-force (rule brute_force, level WARN, host=a)");
+        let issue = |regressions| EventFilter::NewIssue { service: Some("shop".into()), level: None, regressions };
+        assert_eq!(issue(true).describe(), "new and returned issues (service shop)");
+        assert_eq!(issue(false).describe(), "new issues (service shop)");
     }
 
     /// Plays `script` (`MINUTEm:yes|no|gap` …) and returns what was seen to change, and when.

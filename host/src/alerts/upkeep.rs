@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use watchfire_types::Timestamp;
 
 use super::identity::{ALERT_NAME, Labels};
-use super::pipeline;
 use super::store::{self, Policy, join_groups};
+use super::{cursors, pipeline};
 use crate::delivery::outbox;
 use crate::store::columns::{json, nanos, to_json};
 
@@ -98,5 +98,6 @@ pub fn prune(connection: &Connection, policy: &Policy, now: Timestamp) -> rusqli
             params![nanos(before), rows as i64],
         )?;
     }
+    cursors::prune(connection, now)?;
     outbox::prune(connection, before, KEEP_ROWS)
 }

@@ -13,10 +13,12 @@ pub const MAX_SAMPLES: usize = 1_000;
 /// Longest texts, in bytes.
 const MAX_RULE_BYTES: usize = 128;
 const MAX_TITLE_BYTES: usize = 256;
-const MAX_MESSAGE_BYTES: usize = 8 << 10;
+const MAX_MESSAGE_BYTES: usize = 4 << 10;
 const MAX_KEY_BYTES: usize = 512;
 const MAX_LABEL_NAME_BYTES: usize = 128;
 const MAX_LABEL_VALUE_BYTES: usize = 1 << 10;
+/// Most bytes of all labels of one finding.
+const MAX_LABEL_BYTES: usize = 4 << 10;
 /// Most labels, and most positions of records, of one finding.
 const MAX_LABELS: usize = 32;
 const MAX_SAMPLE_SEQS: usize = 32;
@@ -123,15 +125,18 @@ fn checked(finding: wire::Finding, seen: &std::ops::RangeInclusive<u64>, malform
 }
 
 fn labels(given: Vec<(String, String)>, malformed: &mut u64) -> BTreeMap<String, String> {
-    let mut labels = BTreeMap::new();
+    let (mut labels, mut bytes) = (BTreeMap::new(), 0);
     for (name, value) in given {
+        let value = cut(value, MAX_LABEL_VALUE_BYTES);
         let ours = OWN_LABELS.contains(&name.as_str()) || name.starts_with("__") || name.starts_with("watchfire");
         let usable = !name.is_empty() && name.len() <= MAX_LABEL_NAME_BYTES && !name.chars().any(char::is_control);
-        if ours || !usable || labels.contains_key(&name) || labels.len() >= MAX_LABELS {
+        let fits = labels.len() < MAX_LABELS && bytes + name.len() + value.len() <= MAX_LABEL_BYTES;
+        if ours || !usable || !fits || labels.contains_key(&name) {
             *malformed += 1;
             continue;
         }
-        labels.insert(name, cut(value, MAX_LABEL_VALUE_BYTES));
+        bytes += name.len() + value.len();
+        labels.insert(name, value);
     }
     labels
 }
@@ -213,7 +218,7 @@ mod tests {
         let mut long = finding(&"ü".repeat(1_000));
         long.message = "m".repeat(100_000);
         long.dedupe_key = "k".repeat(100_000);
-        long.labels = (0..100).map(|number| (format!("l{number}"), "v".repeat(10_000))).collect();
+        long.labels = (0..100).map(|number| (format!("l{number}"), "v".repeat(100))).collect();
         long.sample_seqs = vec![5; 10_000];
         let metric = wire::MetricSample { name: "x".to_owned(), kind: 0, value: 1.0, labels: Vec::new(), at: None };
         let strange = wire::MetricSample { kind: 9, ..metric.clone() };
@@ -222,8 +227,12 @@ mod tests {
         let taken = &admitted.findings[0];
         assert_eq!(
             (taken.rule.len(), taken.message.len(), taken.dedupe_key.len(), taken.labels.len(), taken.sample_seqs.len()),
-            (128, 8_192, 512, 32, 32)
+            (128, 4_096, 512, 32, 32)
         );
+        let mut wide = finding("wide");
+        wide.labels = (0..10).map(|number| (format!("l{number}"), "v".repeat(10_000))).collect();
+        let taken = admit(analysis(vec![wide]), 1..=10).findings.remove(0);
+        assert_eq!((taken.labels.len(), taken.labels["l0"].len()), (3, 1_024));
         assert_eq!((admitted.findings.len(), admitted.samples.len()), (1_000, 999));
         assert_eq!(admitted.malformed, 5 + 2 + 1 + 68 * 1_000);
     }

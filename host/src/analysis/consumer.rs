@@ -43,6 +43,8 @@ const MAX_FAILURES: u32 = 5;
 const MAX_RESTORES: u32 = 3;
 /// Most points of series that wait for a commit.
 const MAX_WAITING_SAMPLES: usize = 10_000;
+/// How often kept values that have expired are dropped.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(600);
 /// Longest reason stored with a record that was not taken, in bytes.
 const MAX_REASON_BYTES: usize = 4 << 10;
 
@@ -219,6 +221,7 @@ pub struct Consumer {
     waits_until: Option<Timestamp>,
     ticked_at: Option<Timestamp>,
     noticed_at: Option<Instant>,
+    expired_at: Option<Timestamp>,
 }
 
 impl Consumer {
@@ -281,6 +284,7 @@ impl Consumer {
             waits_until: None,
             ticked_at: None,
             noticed_at: None,
+            expired_at: None,
             settings,
         }))
     }
@@ -290,6 +294,7 @@ impl Consumer {
     /// # Errors
     /// The stores': nothing is lost, and the next step tries again.
     pub fn step(&mut self, stop: &CancellationToken) -> Result<Next, StoreError> {
+        self.meters.lag.set(self.committed.borrow().saturating_sub(self.position) as f64);
         self.send()?;
         let now = self.now();
         if let Some(until) = self.waits_until {
@@ -585,7 +590,12 @@ impl Consumer {
             commit.findings.is_empty() && commit.kv.is_empty() && commit.state.is_none() && commit.quarantined.is_none();
         if !nothing_new || commit.cursor != self.progress.cursor || commit.watermark != self.progress.watermark {
             let (plugin, component) = (self.settings.plugin.clone(), self.settings.component.clone());
+            // The clock may have stepped back.
+            let expire = self.expired_at.is_none_or(|at| now < at || now.since(at) >= EXPIRE_INTERVAL);
             let stored = self.around.database.write_blocking(move |transaction| {
+                if expire {
+                    store::expire(transaction, &plugin, now)?;
+                }
                 let committed = store::commit(transaction, &plugin, &component, &commit, now)?;
                 if committed.last_position.is_some() {
                     store::trim_if_needed(transaction)?;
@@ -594,7 +604,14 @@ impl Consumer {
             });
             let (committed, commit) = stored?;
             crash_point("analysis.after_commit");
+            // From here on nothing may fail: it would be stored twice.
             self.kv.grown(committed.kv_growth);
+            if expire {
+                self.expired_at = Some(now);
+                if let Err(failed) = self.kv.measure() {
+                    debug!(plugin = self.settings.plugin, reason = %failed, "kept values cannot be counted anew");
+                }
+            }
             if let Some(position) = committed.last_position {
                 // Commits of several analyzers may be told of in another order than they were made.
                 self.around.stored.send_if_modified(|last| std::mem::replace(last, position.max(*last)) < position);

@@ -126,7 +126,7 @@ impl Analysis {
                 }
             }
             if self.0.clock.now() >= prune_at {
-                self.prune().await;
+                self.prune(running.keys().cloned().collect()).await;
                 prune_at = self.0.clock.now().plus(PRUNE_INTERVAL);
             }
             tokio::select! {
@@ -142,9 +142,9 @@ impl Analysis {
         Ok(())
     }
 
-    async fn prune(&self) {
+    async fn prune(&self, running: Vec<String>) {
         let (retention, now) = (self.0.retention, self.0.clock.now());
-        let pruned = self.0.database.write(move |transaction| super::store::prune(transaction, retention, now)).await;
+        let pruned = self.0.database.write(move |transaction| super::store::prune(transaction, &running, retention, now)).await;
         if let Err(failed) = pruned {
             error!(reason = %failed, "old findings cannot be dropped; it is tried again in an hour");
         }

@@ -246,16 +246,29 @@ impl KvBackend for StoredKv {
     }
 }
 
-/// Drops what is older than `retention`, the oldest findings beyond [`MAX_FINDINGS`], and values that have expired.
-pub fn prune(connection: &Connection, retention: Duration, now: Timestamp) -> rusqlite::Result<()> {
+/// Drops the values of `plugin` that have expired.
+pub fn expire(connection: &Connection, plugin: &str, now: Timestamp) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM kv WHERE plugin = ?1 AND expires_at <= ?2")?.execute(params![plugin, nanos(now)])?;
+    Ok(())
+}
+
+/// Drops what is older than `retention`, the oldest findings beyond [`MAX_FINDINGS`], and all that is kept for analyzers that are
+/// not among `running` and have not run for so long: the records behind their cursors are gone, too.
+pub fn prune(connection: &Connection, running: &[String], retention: Duration, now: Timestamp) -> rusqlite::Result<()> {
     let oldest = nanos(now.minus(retention));
+    for (plugin, (_, updated_at)) in cursors(connection)? {
+        if !running.contains(&plugin) && nanos(updated_at) < oldest {
+            for table in ["kv", "quarantine", "consumers"] {
+                connection.execute(&format!("DELETE FROM {table} WHERE plugin = ?1"), [&plugin])?;
+            }
+        }
+    }
     connection.execute("DELETE FROM findings WHERE at < ?1", [oldest])?;
     connection.execute("DELETE FROM quarantine WHERE at < ?1", [oldest])?;
     connection.execute(
         "DELETE FROM quarantine WHERE at < (SELECT at FROM quarantine ORDER BY at DESC LIMIT 1 OFFSET ?1)",
         [MAX_QUARANTINED],
     )?;
-    connection.execute("DELETE FROM kv WHERE expires_at <= ?1", [nanos(now)])?;
     trim(connection, MAX_FINDINGS)
 }
 

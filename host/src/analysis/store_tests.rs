@@ -103,7 +103,7 @@ fn rules_read_findings_by_position_and_positions_are_never_used_twice() {
     assert_eq!(events[0].labels["key"], "x");
     let at = |seconds| shelf.read(|connection| position_at(connection, Timestamp::from_seconds(seconds)));
     assert_eq!([at(0), at(200), at(201), at(301)], [0, 1, 2, 3]);
-    shelf.write(|connection| prune(connection, Duration::from_secs(10), Timestamp::from_seconds(10_000)));
+    shelf.write(|connection| prune(connection, &[], Duration::from_secs(10), Timestamp::from_seconds(10_000)));
     assert_eq!(shelf.read(|connection| events_after(connection, 0, 10)), []);
     assert_eq!((shelf.read(last_position), at(0)), (3, 3));
     assert_eq!(shelf.find("a", "x", 10_001), 4);
@@ -167,6 +167,23 @@ fn kept_values_are_apart_by_plugin_and_their_bytes_are_counted() {
     assert_eq!((kv.get("kü/1").unwrap(), kv.get("kü/2").unwrap()), (entry("x"), None));
     assert_eq!(kv.keys("kü/").unwrap(), [("kü/1".to_owned(), Some(50_000_000_000))]);
     assert_eq!(kv.keys("kü/2").unwrap(), []);
-    shelf.write(|connection| prune(connection, Duration::from_secs(10_000), Timestamp::from_seconds(50)));
+    shelf.write(|connection| expire(connection, "a", Timestamp::from_seconds(50)));
     assert_eq!(kv.get("kü/1").unwrap(), None);
+    let of_b = StoredKv::new(shelf.database.clone(), "b");
+    assert_eq!(of_b.get("kü/1").unwrap(), entry("of b"));
+}
+
+#[test]
+fn what_is_kept_for_an_analyzer_that_is_long_gone_is_dropped() {
+    let shelf = Shelf::new();
+    for (plugin, seconds) in [("gone", 1_000), ("idle", 1_000), ("recent", 9_500)] {
+        shelf.write(move |connection| begin(connection, plugin, 5, Timestamp::from_seconds(seconds)));
+        let kv = KvChanges::from([("k".to_owned(), Some(KvEntry { value: vec![1], expires_at: None }))]);
+        shelf.commit(plugin, Commit { kv, ..Commit::default() }, seconds);
+    }
+    let running = ["idle".to_owned()];
+    shelf.write(move |connection| prune(connection, &running, Duration::from_secs(1_000), Timestamp::from_seconds(10_000)));
+    assert_eq!(shelf.read(cursors).into_keys().collect::<Vec<_>>(), ["idle", "recent"]);
+    assert_eq!(StoredKv::new(shelf.database.clone(), "gone").get("k").unwrap(), None);
+    assert!(StoredKv::new(shelf.database.clone(), "idle").get("k").unwrap().is_some());
 }

@@ -5,9 +5,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use watchfire_types::{LogBatch, Timestamp};
 
+use crate::alerts::log_windows::{MatcherFactory, RecordMatcher};
 use crate::alerts::runtime::LogSource;
-use crate::alerts::windows::{MatcherFactory, RecordMatcher};
+use crate::alerts::events::{Event, EventSource};
+use crate::alerts::types::{ErrorFilter, RecordFilter};
+use crate::analysis::Analysis;
 use crate::analysis::consumer::Records;
+use crate::errors::Errors;
+use crate::errors::types::ErrorEvent;
 use crate::logs::Logs;
 use crate::logs::matcher::Matcher;
 use crate::store::StoreError;
@@ -36,14 +41,53 @@ impl Records for Logs {
     }
 }
 
-impl RecordMatcher for Matcher {
-    fn matches(&self, batch: &LogBatch, row: usize) -> bool {
-        Self::matches(self, batch, row)
+impl EventSource for Analysis {
+    fn events_after(&self, position: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        Self::events_after(self, position, limit)
+    }
+
+    fn position_at(&self, time: Timestamp) -> Result<u64, StoreError> {
+        Self::position_at(self, time)
+    }
+
+    fn stored(&self) -> watch::Receiver<u64> {
+        Self::stored(self)
     }
 }
 
-/// Returns what makes the log engine's matchers for rules.
+impl EventSource for Errors {
+    fn events_after(&self, position: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        Self::events_after(self, position, limit)
+    }
+
+    fn position_at(&self, time: Timestamp) -> Result<u64, StoreError> {
+        Self::position_at(self, time)
+    }
+
+    fn stored(&self) -> watch::Receiver<u64> {
+        Self::stored(self)
+    }
+}
+
+/// The log engine's matcher, and for rules over errors what the error engine takes for one.
+struct RuleMatcher {
+    log: Matcher,
+    errors: Option<ErrorFilter>,
+}
+
+impl RecordMatcher for RuleMatcher {
+    fn matches(&self, batch: &LogBatch, row: usize) -> bool {
+        self.log.matches(batch, row) && self.errors.as_ref().is_none_or(|filter| is_error(filter, batch, row))
+    }
+}
+
+/// Returns whether row `row` of `batch` is an error event that `filter` means.
+fn is_error(filter: &ErrorFilter, batch: &LogBatch, row: usize) -> bool {
+    ErrorEvent::of(batch, row).is_some_and(|event| filter.kind.as_ref().is_none_or(|kind| *kind == event.kind))
+}
+
+/// Returns what makes the matchers of rules.
 #[must_use]
 pub fn matchers() -> MatcherFactory {
-    Arc::new(|filter| Box::new(Matcher::new(filter)))
+    Arc::new(|filter: &RecordFilter| Box::new(RuleMatcher { log: Matcher::new(&filter.log), errors: filter.errors.clone() }))
 }

@@ -153,6 +153,7 @@ impl Host {
         }
         let routes = server::assemble(router, &documentation(), guard);
         spawn_server(&mut tasks, &connections, listener, routes, &shutdown);
+        let analyzers = plugins.clone();
         // Compiling takes seconds: nobody waits for it.
         let room = plugins.clone();
         tasks.spawn(watched("plugins", ended.clone(), async move { room.look().await }));
@@ -179,9 +180,17 @@ impl Host {
             watched("error_tracking", ended.clone(), async move { errors.run(logs, stop).await })
         });
         tasks.spawn({
-            let (alerts, samples, source, stop) = (alerts, Arc::new(metrics.clone()), Arc::new(logs.clone()), shutdown.clone());
-            let changed = metrics.changed();
-            watched("alerting", ended.clone(), async move { alerts.run(samples, source, changed, stop).await })
+            let sources = alerts::runtime::Sources {
+                samples: Arc::new(metrics.clone()),
+                logs: Arc::new(logs.clone()),
+                events: vec![
+                    (alerts::events::FINDINGS, Arc::new(analysis.clone()) as Arc<dyn alerts::events::EventSource>),
+                    (alerts::events::ISSUES, Arc::new(errors.clone())),
+                ],
+                analyzers: Arc::new(move || analyzers.views().into_iter().map(|view| view.name).collect()),
+            };
+            let (changed, stop) = (metrics.changed(), shutdown.clone());
+            watched("alerting", ended.clone(), async move { alerts.run(sources, changed, stop).await })
         });
         tasks.spawn({
             let stop = shutdown.clone();

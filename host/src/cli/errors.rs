@@ -100,8 +100,11 @@ fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
     writeln!(out, "\nwhy these are one issue ({})", text(&grouping["version"]))?;
     let mut table = Table::new(&["WHAT", "VALUE"]);
     table.row(vec!["service".into(), text(&grouping["service"])]);
-    rows(grouping, "types").iter().for_each(|kind| table.row(vec!["type".into(), text(kind)]));
-    rows(grouping, "frames").iter().for_each(|frame| table.row(vec!["call".into(), text(frame)]));
+    for (what, list) in [("type", "types"), ("call", "frames")] {
+        for value in rows(grouping, list) {
+            table.row(vec![what.into(), text(value)]);
+        }
+    }
     if text(&grouping["template"]) != "-" {
         table.row(vec!["message".into(), text(&grouping["template"])]);
     }

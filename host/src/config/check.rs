@@ -40,7 +40,7 @@ pub(super) fn check(raw: RawConfig, environment: &Environment) -> Checked {
         inputs: checker.inputs(raw.inputs),
         logging: checker.logging(raw.logging),
         performance: checker.performance(&raw.performance),
-        error_tracking: checker.error_tracking(&raw.error_tracking),
+        error_tracking: Checker::error_tracking(&raw.error_tracking),
         alerting: checker.alerting(raw.alerting),
         log_analysis: checker.log_analysis(&raw.log_analysis),
         plugins: checker.plugins(raw.plugins),
@@ -184,7 +184,7 @@ impl Checker<'_> {
         }
     }
 
-    fn error_tracking(&mut self, raw: &RawErrorTracking) -> ErrorTracking {
+    fn error_tracking(raw: &RawErrorTracking) -> ErrorTracking {
         ErrorTracking { max_events: raw.max_events, cleanup_interval: raw.cleanup_interval.0, auto_capture: raw.auto_capture }
     }
 

@@ -14,8 +14,9 @@ use super::duration::HumanDuration;
 use super::{Config, LogFormat};
 use crate::delivery::types::{SmtpTls, WebhookBody};
 
+pub use super::raw_conditions::{RawErrorCondition, RawFindingCondition, RawIssueCondition, RawLogCondition};
 pub use super::raw_plugins::{RawPlugin, RawPlugins};
-pub use super::raw_rule::{RawLogCondition, RawRule};
+pub use super::raw_rule::RawRule;
 
 /// Text that is a secret: a value, or `${NAME}` for an environment variable's. Neither printed nor written out again.
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -1,7 +1,6 @@
 //! One alerting rule as written, in the configuration file and in the API alike.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,14 +8,15 @@ use serde_json::Value;
 
 use super::duration::HumanDuration;
 use super::raw::LogLevel;
+use super::raw_conditions::{RawErrorCondition, RawFindingCondition, RawIssueCondition, RawLogCondition};
 use super::shape::Shape;
-use crate::alerts::types::{Aggregate, Comparison, Condition, Level, NoData, Rule, RuleOrigin};
-use crate::logs::LogFilter;
+use crate::alerts::events::EventFilter;
+use crate::alerts::types::{Aggregate, Comparison, Condition, Level, MAX_WINDOW, NoData, Rule, RuleOrigin};
 use crate::logs::types::MAX_TEXT_BYTES;
 use crate::nearest::suggestion;
 
-/// The longest window: what a rule looks at is read on each evaluation.
-const MAX_WINDOW: Duration = Duration::from_secs(7 * 86_400);
+/// What a rule can look at.
+const KINDS: &str = "`metric` (a metric's name), `logs`, `errors`, `finding` and `new_issue` (what to count)";
 
 /// The longest name.
 const MAX_NAME_BYTES: usize = 200;
@@ -27,35 +27,45 @@ const MAX_GROUP_BY: usize = 8;
 /// The specification's gauges that never leave 0 to 100.
 const PERCENTAGES: [&str; 3] = ["system_cpu_percent", "system_memory_percent", "system_disk_usage_percent"];
 
-/// One alerting rule: a metric or a number of log records, compared with a threshold.
+/// One alerting rule: a metric, or a number of log records, error events, findings or new issues, compared with a threshold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["name", "threshold"]))]
+#[schemars(extend("required" = ["name"]))]
 pub struct RawRule {
     /// Unique name. Required.
     #[schema(required)]
     pub name: String,
-    /// Name of the metric, with dots or underscores: one alert per series. Either this or `logs`.
+    /// Name of the metric, with dots or underscores: one alert per series. Either this or one of `logs`, `errors`, `finding` and `new_issue`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
     /// Labels that the series must have, with `metric`. Default: any.
     #[serde(rename = "match", skip_serializing_if = "BTreeMap::is_empty")]
     pub matching: BTreeMap<String, String>,
-    /// The log records to count. Either this or `metric`.
+    /// The log records to count. Either this or another of the five.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logs: Option<RawLogCondition>,
-    /// Attributes whose values make separate alerts, with `logs`. Default: none, one alert.
+    /// The error events to count: log records with an exception. Either this or another of the five.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<RawErrorCondition>,
+    /// The findings of analyzers to count. Either this or another of the five.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding: Option<RawFindingCondition>,
+    /// The new issues to count. Either this or another of the five.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_issue: Option<RawIssueCondition>,
+    /// Names whose values make separate alerts: attributes with `logs` and `errors`, labels with `finding` and `new_issue` (or `key`; `analyzer` and `rule` of a finding). Default: none, one alert; with `finding` and `new_issue` one per ongoing finding, per issue.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub group_by: Vec<String>,
-    /// How the value is compared with the threshold. Default: `>`.
-    pub comparison: Comparison,
-    /// What the value is compared with. Required.
-    #[schema(required)]
+    /// How the value is compared with the threshold. Default: `>`; with `finding` and `new_issue` `>=`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
+    /// What the value is compared with. Required; with `finding` and `new_issue` default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
     /// What the samples of the window become, with `metric`. Default: `last`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<Aggregate>,
-    /// How far back the condition looks. Log records count by their arrival here; those whose event is more than an hour older than the window do not count. Default: `5m`.
+    /// How far back the condition looks. Log records count by their arrival here; those whose event is more than an hour older than the window do not count. Findings and issues count from when they were stored. Default: `5m`.
     pub window: HumanDuration,
     /// How long it must hold before the alert fires. Default: `0s`.
     #[serde(rename = "for")]
@@ -75,27 +85,9 @@ pub struct RawRule {
     /// Labels added to each of its alerts. Default: none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// `summary`, `description`, `runbook_url`; `{{value}}` and `{{labels.x}}` are filled in. Default: none.
+    /// `summary`, `description`, `runbook_url`; `{{value}}` and `{{labels.x}}` are filled in, with `finding` and `new_issue` `{{title}}` and `{{message}}` too. Default: none; with `finding` and `new_issue` the newest one's title is the summary and its message the description.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-}
-
-/// Which log records a rule counts. All that is given must hold.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawLogCondition {
-    /// Words and `"quoted phrases"` in the body or an attribute, in any case. Default: any.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub text: String,
-    /// Least level. Default: any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub level: Option<LogLevel>,
-    /// `service.name`, exactly. Default: any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// Attributes and their values as text, exactly. Default: any.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub attributes: BTreeMap<String, String>,
 }
 
 impl Default for RawRule {
@@ -105,8 +97,11 @@ impl Default for RawRule {
             metric: None,
             matching: BTreeMap::new(),
             logs: None,
+            errors: None,
+            finding: None,
+            new_issue: None,
             group_by: Vec::new(),
-            comparison: Comparison::default(),
+            comparison: None,
             threshold: None,
             aggregate: None,
             window: HumanDuration::from_secs(300),
@@ -149,19 +144,24 @@ impl RawRule {
 
     pub(super) fn into_rule(self, receivers: &[String], origin: RuleOrigin) -> Result<Rule, Vec<Fault>> {
         let faults = self.faults(receivers);
-        let (Some(threshold), true) = (self.threshold, faults.is_empty()) else { return Err(faults) };
-        let condition = match (self.metric, self.logs) {
-            (Some(name), _) => Condition::Metric {
+        let (comparison, threshold) = (self.comparison(), self.threshold());
+        let (Some(threshold), true) = (threshold, faults.is_empty()) else { return Err(faults) };
+        let group_by = self.group_by;
+        let condition = match (self.metric, self.logs, self.errors, self.finding, self.new_issue) {
+            (Some(name), ..) => Condition::Metric {
                 name,
                 labels: self.matching.into_iter().collect(),
                 aggregate: self.aggregate.unwrap_or_default(),
             },
-            (None, logs) => Condition::LogCount { filter: logs.unwrap_or_default().filter(), group_by: self.group_by },
+            (_, _, Some(errors), ..) => Condition::LogCount { filter: errors.into(), group_by },
+            (_, _, _, Some(finding), _) => Condition::Events { filter: finding.into(), group_by },
+            (.., Some(issue)) => Condition::Events { filter: issue.into(), group_by },
+            (_, logs, ..) => Condition::LogCount { filter: logs.unwrap_or_default().into(), group_by },
         };
         Ok(Rule {
             name: self.name,
             condition,
-            comparison: self.comparison,
+            comparison,
             threshold,
             window: self.window.0,
             hold_for: self.hold_for.0,
@@ -183,10 +183,10 @@ impl RawRule {
         } else if self.name.len() > MAX_NAME_BYTES {
             faults.push(("name", format!("expected a name of at most {MAX_NAME_BYTES} bytes")));
         }
-        match self.threshold {
+        match self.threshold() {
             None => faults.push(("threshold", "expected a number".into())),
             Some(number) if !number.is_finite() => faults.push(("threshold", "expected a finite number".into())),
-            Some(number) => faults.extend(self.never_holds(number).map(|reason| ("threshold", reason))),
+            Some(number) => faults.extend(self.senseless(number).map(|reason| ("threshold", reason))),
         }
         if self.window.0.is_zero() || self.window.0 > MAX_WINDOW {
             faults.push(("window", format!("expected a duration above 0 and at most {}", HumanDuration(MAX_WINDOW))));
@@ -205,42 +205,95 @@ impl RawRule {
         faults
     }
 
+    /// Returns whether it is about events: findings or new issues.
+    fn is_about_events(&self) -> bool {
+        self.finding.is_some() || self.new_issue.is_some()
+    }
+
+    fn comparison(&self) -> Comparison {
+        let default = if self.is_about_events() { Comparison::GreaterOrEqual } else { Comparison::Greater };
+        self.comparison.unwrap_or(default)
+    }
+
+    fn threshold(&self) -> Option<f64> {
+        self.threshold.or(self.is_about_events().then_some(1.0))
+    }
+
     fn faults_of_condition(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        match (&self.metric, &self.logs) {
-            (Some(_), Some(_)) => faults.push(("", "expected either `metric` or `logs`, found both".into())),
-            (None, None) => faults.push(("", "expected `metric` (a metric's name) or `logs` (which records to count)".into())),
-            (Some(name), None) => {
-                if name.trim().is_empty() {
-                    faults.push(("metric", "expected a metric's name".into()));
-                }
-                if !self.group_by.is_empty() {
-                    faults.push(("group_by", "goes with `logs`; a metric has one alert per series as it is".into()));
-                }
-            }
-            (None, Some(logs)) => {
-                if logs.text.len() > MAX_TEXT_BYTES {
-                    faults.push(("logs", format!("expected a `text` of at most {MAX_TEXT_BYTES} bytes")));
-                }
-                if !self.matching.is_empty() {
-                    faults.push(("match", "goes with `metric`; for logs use `logs.attributes`".into()));
-                }
-                if self.aggregate.is_some() {
-                    faults.push(("aggregate", "goes with `metric`; log records are counted".into()));
-                }
-                if self.group_by.len() > MAX_GROUP_BY {
-                    faults.push(("group_by", format!("expected at most {MAX_GROUP_BY} names of attributes")));
-                }
-                if self.group_by.iter().any(String::is_empty) {
-                    faults.push(("group_by", "expected names of attributes, found an empty one".into()));
-                }
-            }
+        let given = [
+            ("metric", self.metric.is_some()),
+            ("logs", self.logs.is_some()),
+            ("errors", self.errors.is_some()),
+            ("finding", self.finding.is_some()),
+            ("new_issue", self.new_issue.is_some()),
+        ];
+        let given: Vec<&'static str> = given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect();
+        match *given {
+            [] => faults.push(("", format!("expected one of {KINDS}"))),
+            ["metric"] => faults.extend(self.faults_of_metric()),
+            [kind] => faults.extend(self.faults_of_count(kind)),
+            _ => faults.push(("", format!("expected only one of {KINDS}, found `{}`", given.join("` and `")))),
         }
         faults
     }
 
-    /// Returns why no value can ever break the rule, if so.
-    fn never_holds(&self, threshold: f64) -> Option<String> {
+    fn faults_of_metric(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if self.metric.as_ref().is_some_and(|name| name.trim().is_empty()) {
+            faults.push(("metric", "expected a metric's name".into()));
+        }
+        if !self.group_by.is_empty() {
+            faults.push(("group_by", "goes with what is counted; a metric has one alert per series as it is".into()));
+        }
+        faults
+    }
+
+    fn faults_of_count(&self, kind: &'static str) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let texts = [self.logs.as_ref().map(|logs| &logs.text), self.errors.as_ref().map(|errors| &errors.text)];
+        if texts.into_iter().flatten().any(|text| text.len() > MAX_TEXT_BYTES) {
+            faults.push((kind, format!("expected a `text` of at most {MAX_TEXT_BYTES} bytes")));
+        }
+        if !self.matching.is_empty() {
+            let instead = match kind {
+                "logs" => "; for logs use `logs.attributes`",
+                "finding" => "; for findings use `finding.labels`",
+                _ => "",
+            };
+            faults.push(("match", format!("goes with `metric`{instead}")));
+        }
+        if self.aggregate.is_some() {
+            faults.push((
+                "aggregate",
+                format!("goes with `metric`; `{kind}` {}", if kind.ends_with('s') { "are counted" } else { "is counted" }),
+            ));
+        }
+        if self.group_by.len() > MAX_GROUP_BY {
+            faults.push(("group_by", format!("expected at most {MAX_GROUP_BY} names")));
+        }
+        if self.group_by.iter().any(String::is_empty) {
+            faults.push(("group_by", "expected names, found an empty one".into()));
+        }
+        let empty = |name: &Option<String>| name.as_ref().is_some_and(|name| name.trim().is_empty());
+        if let Some(finding) = &self.finding {
+            for (key, name) in [("analyzer", &finding.analyzer), ("rule", &finding.rule)] {
+                if empty(name) {
+                    faults.push((kind, format!("expected a name as `{key}`, or no `{key}`")));
+                }
+            }
+            if finding.labels.keys().any(String::is_empty) {
+                faults.push((kind, "expected `labels` whose names are not empty".into()));
+            }
+        }
+        if self.errors.as_ref().is_some_and(|errors| empty(&errors.kind)) {
+            faults.push((kind, "expected the class of an exception as `type`, or no `type`".into()));
+        }
+        faults
+    }
+
+    /// Returns why the rule makes no sense whatever the value, if so: nothing can ever break it, or nothing at all does.
+    fn senseless(&self, threshold: f64) -> Option<String> {
         let is_level =
             matches!(self.aggregate.unwrap_or_default(), Aggregate::Last | Aggregate::Avg | Aggregate::Min | Aggregate::Max);
         let metric = self.metric.as_deref().map(|name| name.replace('.', "_"));
@@ -249,7 +302,8 @@ impl RawRule {
             Some(_) => return None,
             None => f64::INFINITY,
         };
-        let possible = match self.comparison {
+        let comparison = self.comparison();
+        let possible = match comparison {
             Comparison::Greater => threshold < greatest,
             Comparison::GreaterOrEqual => threshold <= greatest,
             Comparison::Less => threshold > 0.0,
@@ -257,6 +311,9 @@ impl RawRule {
             Comparison::Equal => (0.0..=greatest).contains(&threshold),
             Comparison::NotEqual => true,
         };
+        if self.is_about_events() && possible && comparison.holds(0.0, threshold) {
+            return Some("this holds when nothing is found, and then there is nothing to alert about".to_owned());
+        }
         let range = if greatest.is_finite() { "a percentage lies between 0 and 100" } else { "a count is never below 0" };
         (!possible).then(|| format!("{range}, so this never holds"))
     }
@@ -266,35 +323,12 @@ fn join(path: &str, reason: &str) -> String {
     if path.is_empty() { reason.to_owned() } else { format!("{path}: {reason}") }
 }
 
-impl RawLogCondition {
-    fn filter(self) -> LogFilter {
-        LogFilter {
-            text: self.text,
-            level: self.level.map(LogLevel::severity),
-            services: self.service.into_iter().collect(),
-            attributes: self.attributes.into_iter().collect(),
-            ..LogFilter::default()
-        }
-    }
-}
-
-impl From<&LogFilter> for RawLogCondition {
-    fn from(filter: &LogFilter) -> Self {
-        Self {
-            text: filter.text.clone(),
-            level: filter.level.map(LogLevel::of),
-            service: filter.services.first().cloned(),
-            attributes: filter.attributes.iter().cloned().collect(),
-        }
-    }
-}
-
 impl From<&Rule> for RawRule {
     /// Writes a checked rule as a file would.
     fn from(rule: &Rule) -> Self {
         let mut raw = Self {
             name: rule.name.clone(),
-            comparison: rule.comparison,
+            comparison: Some(rule.comparison),
             threshold: Some(rule.threshold),
             window: HumanDuration(rule.window),
             hold_for: HumanDuration(rule.hold_for),
@@ -314,7 +348,30 @@ impl From<&Rule> for RawRule {
                 raw.aggregate = Some(*aggregate);
             }
             Condition::LogCount { filter, group_by } => {
-                raw.logs = Some(filter.into());
+                match &filter.errors {
+                    Some(errors) => raw.errors = Some(RawErrorCondition::of(&filter.log, errors)),
+                    None => raw.logs = Some((&filter.log).into()),
+                }
+                raw.group_by.clone_from(group_by);
+            }
+            Condition::Events { filter, group_by } => {
+                match filter {
+                    EventFilter::Finding { analyzer, rule, level, labels } => {
+                        raw.finding = Some(RawFindingCondition {
+                            analyzer: analyzer.clone(),
+                            rule: rule.clone(),
+                            level: level.map(LogLevel::of),
+                            labels: labels.iter().cloned().collect(),
+                        });
+                    }
+                    EventFilter::NewIssue { service, level, regressions } => {
+                        raw.new_issue = Some(RawIssueCondition {
+                            service: service.clone(),
+                            level: level.map(LogLevel::of),
+                            regressions: *regressions,
+                        });
+                    }
+                }
                 raw.group_by.clone_from(group_by);
             }
         }
@@ -324,6 +381,8 @@ impl From<&Rule> for RawRule {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
@@ -356,6 +415,59 @@ mod tests {
         assert_eq!(rule, again);
     }
 
+    fn twice(json: Value) -> (Rule, Value) {
+        let rule = RawRule::from_json(json).unwrap().check(&[], RuleOrigin::Api).unwrap();
+        let written = serde_json::to_value(RawRule::from(&rule)).unwrap();
+        assert_eq!(RawRule::from_json(written.clone()).unwrap().check(&[], RuleOrigin::Api).unwrap(), rule);
+        (rule, written)
+    }
+
+    #[test]
+    fn a_rule_over_findings_is_read_and_written_back_equal() {
+        let finding = json!({"analyzer": "ssh-brute-force", "rule": "brute_force", "level": "warning", "labels": {"host": "a"}});
+        let (rule, written) = twice(json!({"name": "ssh attack", "finding": finding, "window": "10m", "group_by": ["ip"]}));
+        assert_eq!(rule.describe(), "findings of ssh-brute-force (rule brute_force, level WARN, host=a) in 10m >= 1");
+        assert_eq!((&written["comparison"], &written["threshold"]), (&json!(">="), &json!(1.0)));
+        let (rule, _) = twice(json!({"name": "many", "finding": {}, "comparison": ">", "threshold": 3}));
+        assert_eq!(rule.describe(), "findings in 5m > 3");
+    }
+
+    #[test]
+    fn a_rule_over_new_issues_is_read_and_written_back_equal() {
+        let (rule, written) = twice(json!({"name": "new error", "new_issue": {"service": "shop", "level": "ERROR"}}));
+        assert_eq!(rule.describe(), "new and returned issues (service shop, level ERROR) in 5m >= 1");
+        assert_eq!(written["new_issue"]["regressions"], true);
+        twice(json!({"name": "new error", "new_issue": {"regressions": false}}));
+    }
+
+    #[test]
+    fn a_rule_over_errors_is_read_and_written_back_equal() {
+        let errors = json!({"service": "shop", "type": "ValueError", "level": "error", "text": "refused"});
+        let (rule, written) =
+            twice(json!({"name": "错误数量异常", "errors": errors, "group_by": ["service.name"], "threshold": 10}));
+        assert_eq!(rule.describe(), "error events (type ValueError, level ERROR, service shop, refused) in 5m > 10");
+        assert_eq!((&written["errors"]["type"], &written["logs"]), (&json!("ValueError"), &Value::Null));
+        assert_eq!(faults(json!({"name": "a", "errors": {}})), "threshold: expected a number");
+    }
+
+    #[test]
+    fn what_makes_no_sense_for_findings_is_refused() {
+        let more = json!({"name": "a", "finding": {"analyzr": "x"}});
+        insta::assert_snapshot!(faults(more), @"finding.analyzr: unknown key; did you mean `analyzer`?");
+        let empty = json!({"name": "a", "finding": {"analyzer": "", "labels": {"": "x"}}, "match": {"a": "b"}, "aggregate": "avg"});
+        insta::assert_snapshot!(faults(empty), @r"
+        match: goes with `metric`; for findings use `finding.labels`
+        aggregate: goes with `metric`; `finding` is counted
+        finding: expected a name as `analyzer`, or no `analyzer`
+        finding: expected `labels` whose names are not empty
+        ");
+        for (comparison, threshold) in [(">=", 0), ("<", 3), ("!=", 2), ("==", 0)] {
+            let rule = json!({"name": "a", "new_issue": {}, "comparison": comparison, "threshold": threshold});
+            assert_eq!(faults(rule), "threshold: this holds when nothing is found, and then there is nothing to alert about");
+        }
+        insta::assert_snapshot!(faults(json!({"name": "a", "errors": {"type": " "}, "finding": {}, "threshold": 1})), @"expected only one of `metric` (a metric's name), `logs`, `errors`, `finding` and `new_issue` (what to count), found `errors` and `finding`");
+    }
+
     #[test]
     fn everything_wrong_with_the_shape_is_said_at_once() {
         insta::assert_snapshot!(faults(json!({"name": 5, "metrik": "x", "threshold": "80", "level": "WARNNG", "for": "2 minutes"})), @r"
@@ -371,23 +483,23 @@ mod tests {
     fn everything_wrong_with_the_meaning_is_said_at_once() {
         insta::assert_snapshot!(
             faults(json!({"name": " ", "metric": "x", "logs": {}, "window": 0, "receiver": "pagr"})), @r"
-        expected either `metric` or `logs`, found both
+        expected only one of `metric` (a metric's name), `logs`, `errors`, `finding` and `new_issue` (what to count), found `metric` and `logs`
         name: expected a name
         threshold: expected a number
         window: expected a duration above 0 and at most 7d
         receiver: no receiver named `pagr`; did you mean `pager`?
         ");
         insta::assert_snapshot!(faults(json!({"name": "a".repeat(201), "logs": {}, "threshold": 1, "group_by": ["a", "b", "c", "d", "e", "f", "g", "h", "i"]})), @r"
-        group_by: expected at most 8 names of attributes
+        group_by: expected at most 8 names
         name: expected a name of at most 200 bytes
         ");
-        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1})), @"expected `metric` (a metric's name) or `logs` (which records to count)");
+        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1})), @"expected one of `metric` (a metric's name), `logs`, `errors`, `finding` and `new_issue` (what to count)");
         insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {}, "aggregate": "avg", "match": {"a": "b"}})), @r"
         match: goes with `metric`; for logs use `logs.attributes`
-        aggregate: goes with `metric`; log records are counted
+        aggregate: goes with `metric`; `logs` are counted
         ");
         insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {"text": "a".repeat(5000)}})), @"logs: expected a `text` of at most 4096 bytes");
-        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "metric": "m", "group_by": ["a"]})), @"group_by: goes with `logs`; a metric has one alert per series as it is");
+        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "metric": "m", "group_by": ["a"]})), @"group_by: goes with what is counted; a metric has one alert per series as it is");
     }
 
     #[test]

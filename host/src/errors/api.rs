@@ -1,7 +1,9 @@
 //! Issues and error events over HTTP.
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -9,7 +11,7 @@ use serde::Serialize;
 
 use super::Errors;
 use super::capture::{self, Capture, MAX_BYTES};
-use super::detect::Detector;
+use super::detect;
 use super::store::{self, IssueQuery, KEPT_HOURS};
 use super::types::{ErrorEvent, ErrorStatistics, Issue, IssueDetail, IssueStatus};
 use crate::clock::Clock;
@@ -70,7 +72,12 @@ pub struct IssueList {
 pub struct CaptureAnswer {
     /// Errors that are now durable.
     pub accepted: u64,
-    /// The issue of each, in their order.
+    /// Errors refused for good.
+    pub rejected: u64,
+    /// Why.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The issue of each error that was sent, in their order.
     pub issues: Vec<String>,
 }
 
@@ -160,18 +167,24 @@ async fn statistics(State(api): State<ErrorsApi>, params: Params) -> Result<Json
 /// Takes errors that a program reports: one, or a list. They become log records with `exception.*`.
 #[utoipa::path(post, path = "/api/v1/errors", tag = "ingest", request_body = Capture,
     responses(
-        (status = 200, body = CaptureAnswer, description = "durable"),
-        (status = 400, body = crate::http::error::ErrorBody, description = "One of them is wrong; none is taken."),
+        (status = 200, body = CaptureAnswer, description = "durable, apart from those whose time is too old or too new"),
+        (status = 400, body = crate::http::error::ErrorBody, description = "One of them is wrong, and none is taken."),
         (status = 413, body = crate::http::error::ErrorBody), (status = 503, body = crate::http::error::ErrorBody)))]
-async fn take(State(api): State<ErrorsApi>, body: Bytes) -> Result<Json<CaptureAnswer>, ApiError> {
+async fn take(State(api): State<ErrorsApi>, body: Result<Bytes, BytesRejection>) -> Result<Json<CaptureAnswer>, ApiError> {
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ApiError::too_large(format!("a request may have {} MiB: send fewer errors at a time", MAX_BYTES >> 20))
+        }
+        _ => ApiError::bad_request(format!("the body could not be read to its end: {rejection}")),
+    })?;
     let batch = capture::read(&body, api.clock.now()).map_err(ApiError::bad_request)?;
     let issues = (0..batch.len()).map(|row| ErrorEvent::grouped(&batch, row).1.id().to_owned()).collect();
     let accepted = api.logs.ingest(batch, Vec::new()).await.map_err(inputs::refused)?;
     api.errors.0.meters.captured.add(accepted.accepted);
-    if accepted.rejected > 0 {
-        return Err(ApiError::bad_request(format!("timestamp: {}; {} were taken", accepted.reason, accepted.accepted)));
+    if accepted.accepted == 0 {
+        return Err(ApiError::bad_request(format!("timestamp: {}", accepted.reason)));
     }
-    Ok(Json(CaptureAnswer { accepted: accepted.accepted, issues }))
+    Ok(Json(CaptureAnswer { accepted: accepted.accepted, rejected: accepted.rejected, reason: accepted.reason, issues }))
 }
 
 /// Streams all error events of a time range, oldest first by arrival, as the log has them.
@@ -185,11 +198,11 @@ async fn export(State(api): State<ErrorsApi>, params: Params) -> Result<Response
     Ok(lines::ndjson(move |lines| {
         let mut cursor = 0;
         while cursor < end {
-            let skimmed = api.logs.skim_after(cursor, PAGE, &|head| super::detect::may_hold_errors(head, auto_capture))?;
+            let skimmed = detect::skimming(auto_capture, |skim| api.logs.skim_after(cursor, PAGE, skim))?;
             let Some(last) = skimmed.last else { break };
             cursor = last;
             let batch = &skimmed.batch;
-            let rows = Detector::new(batch, auto_capture).rows().into_iter().filter(|row| batch.seq[*row] <= end);
+            let rows = (0..batch.len()).filter(|row| batch.seq[*row] <= end);
             let events = rows.filter_map(|row| ErrorEvent::of(batch, row));
             let mut wanted = events.filter(|event| since <= event.timestamp && event.timestamp < until);
             if !wanted.all(|event| lines.push(&event)) {

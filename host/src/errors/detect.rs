@@ -4,6 +4,7 @@ use watchfire_types::attributes::keys;
 use watchfire_types::{LogBatch, Severity};
 
 use super::stack;
+use crate::logs::Skim;
 
 /// Attributes that make a record an error event.
 const KEYS: [&str; 3] = [keys::EXCEPTION_TYPE, keys::EXCEPTION_MESSAGE, keys::EXCEPTION_STACKTRACE];
@@ -19,13 +20,18 @@ pub fn is_error(batch: &LogBatch, row: usize) -> bool {
 
 /// Returns whether a batch of which only dictionary and severities are known may hold error events, and needs its other columns.
 #[must_use]
-pub fn may_hold_errors(head: &LogBatch, auto_capture: bool) -> bool {
+fn may_hold_errors(head: &LogBatch, auto_capture: bool) -> bool {
     KEYS.iter().any(|key| head.dict.find(key).is_some()) || (auto_capture && head.severity.iter().any(|number| is_severe(*number)))
 }
 
 /// A level that a stack trace goes with. Who gives none does not say that it is harmless.
 fn is_severe(number: u8) -> bool {
     number >= Severity::ERROR.0 || number == Severity::UNSET.0
+}
+
+/// Calls `work` with what to ask the log for, to get its error events and nothing else.
+pub fn skimming<T>(auto_capture: bool, work: impl FnOnce(&Skim<'_>) -> T) -> T {
+    work(&Skim { may_hold: &|head| may_hold_errors(head, auto_capture), rows: &|batch| Detector::new(batch, auto_capture).rows() })
 }
 
 /// Looks for error events in one batch.

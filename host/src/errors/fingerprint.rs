@@ -151,7 +151,9 @@ fn fingerprint(grouping: &Grouping) -> String {
     part(&grouping.service);
     for list in [&grouping.types, &grouping.frames] {
         part(&list.len().to_string());
-        list.iter().for_each(|text| part(text));
+        for text in list {
+            part(text);
+        }
     }
     part(&grouping.template);
     let mut digest = hash.finalize().to_vec();

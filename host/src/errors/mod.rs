@@ -19,7 +19,7 @@ pub mod types;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -36,6 +36,8 @@ use types::{IssueDetail, IssueStatus};
 
 /// Occurrences that are shown with an issue.
 const SHOWN_EVENTS: usize = 10;
+/// How long a gap in what was read is a problem: it cannot be mended.
+const GAP_SHOWN: Duration = Duration::from_secs(86_400);
 
 /// The error engine's handle. Cheap to clone.
 #[derive(Clone)]
@@ -49,8 +51,8 @@ struct Inner {
     stored: watch::Sender<u64>,
     /// Why errors cannot be stored or read at present.
     failure: Mutex<Option<String>>,
-    /// Log records that were gone before errors were looked for in them.
-    missed: AtomicU64,
+    /// Log records that were gone before errors were looked for in them, and when that was seen last.
+    missed: Mutex<(u64, Timestamp)>,
     meters: Meters,
 }
 
@@ -85,7 +87,7 @@ impl Errors {
             clock,
             stored: watch::Sender::new(position),
             failure: Mutex::new(None),
-            missed: AtomicU64::new(0),
+            missed: Mutex::new((0, Timestamp::ZERO)),
             meters: Meters {
                 events: metrics.counter("watchfire_error_events_total", &[]),
                 captured: metrics.counter("watchfire_input_records_total", &[("input", "errors")]),
@@ -109,9 +111,9 @@ impl Errors {
     /// Returns what is wrong, in words; empty when all is well.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let missed = self.0.missed.load(Ordering::Relaxed);
-        let gap =
-            (missed > 0).then(|| format!("{missed} log records were dropped or damaged before errors were looked for in them"));
+        let (missed, at) = *self.0.missed.lock();
+        let gap = (missed > 0 && self.0.clock.now().since(at) < GAP_SHOWN)
+            .then(|| format!("{missed} log records were dropped or damaged before errors were looked for in them"));
         self.0.failure.lock().clone().into_iter().chain(gap).collect()
     }
 
@@ -153,13 +155,13 @@ impl Errors {
         let read = move || {
             let now = inner.clock.now();
             let found = inner.database.read_blocking(|connection| store::detail(connection, &id, now))?;
-            Ok(found.map(|(issue, grouping, sample, history)| {
-                let mut events = inner.bodies.newest(&id, SHOWN_EVENTS);
-                if events.is_empty() {
+            Ok(found.map(|(mut detail, sample)| {
+                detail.events = inner.bodies.newest(&id, SHOWN_EVENTS);
+                if detail.events.is_empty() {
                     // They went with their day.
-                    events.extend(sample);
+                    detail.events.extend(sample);
                 }
-                IssueDetail { issue, grouping, events, history }
+                detail
             }))
         };
         tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Closed)?

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -97,7 +96,7 @@ impl Consumer {
     async fn read(&self, stored: u64) -> Result<Found, StoreError> {
         let (logs, cursor, auto_capture) = (self.logs.clone(), self.cursor, self.errors.0.settings.auto_capture);
         let work = move || {
-            let skimmed = logs.skim_after(cursor, READ_RECORDS, &|head| detect::may_hold_errors(head, auto_capture))?;
+            let skimmed = detect::skimming(auto_capture, |skim| logs.skim_after(cursor, READ_RECORDS, skim))?;
             // Stopping short for want of records means that retention took them.
             let through = skimmed.last.unwrap_or(stored);
             let issues = gather(&skimmed.batch, auto_capture);
@@ -117,6 +116,8 @@ impl Consumer {
                 missed = found.missed,
                 "{} log records after {} were gone before errors were looked for in them", found.missed, self.cursor
             );
+            let mut missed = inner.missed.lock();
+            *missed = (missed.0 + found.missed, inner.clock.now());
         }
         if found.issues.is_empty() {
             if through - self.saved >= SAVE_RECORDS {
@@ -146,7 +147,6 @@ impl Consumer {
                 inner.stored.send_replace(applied.position);
             }
         }
-        inner.missed.fetch_add(found.missed, Ordering::Relaxed);
         self.cursor = through;
         Ok(())
     }

@@ -127,7 +127,7 @@ async fn a_resolved_issue_regresses_and_an_ignored_one_stays_ignored() {
     assert_eq!((house.issue("A").await.status, house.issue("A").await.resolved_at), (IssueStatus::Unresolved, None));
     assert_eq!((house.issue("B").await.status, house.issue("B").await.count), (IssueStatus::Ignored, 2));
     assert_eq!(house.kinds_of_events(), ["new A", "new B", "regressed A"]);
-    assert_eq!(house.own.gauge("watchfire_issues", &[("status", "ignored")]).get(), 1.0);
+    assert_eq!(house.own.gauge("watchfire_issues", &[("status", "ignored")]).get() as u64, 1);
 }
 
 #[tokio::test]

@@ -8,6 +8,9 @@ mod go;
 mod python;
 mod rust;
 
+/// What Python's tracebacks begin with.
+pub const PYTHON_HEADER: &str = python::HEADER;
+
 /// Lines of a text that are looked at.
 const MAX_LINES: usize = 5_000;
 /// Exceptions of a chain that are kept.
@@ -91,6 +94,13 @@ pub fn is_in(text: &str) -> bool {
     let Some(first) = memchr::memchr(b'\n', text.as_bytes()) else { return false };
     let has = |needle: &str| memchr::memmem::find(text.as_bytes(), needle.as_bytes()).is_some();
     has(python::HEADER) || go::is_one(text) || rust::is_one(text) || at::is_one(&text[first..])
+}
+
+/// Returns whether `line` is a call as Java, .NET and JavaScript write it: `at …`.
+#[must_use]
+pub fn is_call(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with("at ") && at::is_call(line)
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {

@@ -8,7 +8,7 @@ use watchfire_types::{Severity, Timestamp};
 
 use super::engine::{Occurrences, hour};
 use super::fingerprint::Grouping;
-use super::types::{ErrorEvent, ErrorStatistics, Issue, IssueChange, IssueStatus, Share, TopIssue};
+use super::types::{ErrorEvent, ErrorStatistics, Issue, IssueChange, IssueDetail, IssueStatus, Share, TopIssue};
 use crate::alerts::events::Event;
 use crate::store::columns::{json, nanos, optional_time, time, to_json};
 
@@ -212,7 +212,7 @@ pub fn issues(connection: &Connection, query: &IssueQuery, now: Timestamp) -> ru
         values.push(Box::new(nanos(since)));
     }
     // One of three words, never what somebody sent.
-    sql.push_str(&format!(" ORDER BY {} DESC, id LIMIT ?", query.sort));
+    sql.extend([" ORDER BY ", query.sort, " DESC, id LIMIT ?"]);
     values.push(Box::new(query.limit as i64));
     let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map(params_from_iter(values.iter()), issue)?;
@@ -223,12 +223,8 @@ pub fn issues(connection: &Connection, query: &IssueQuery, now: Timestamp) -> ru
     Ok(issues)
 }
 
-/// Returns one issue with why it is one, its last occurrence and what happened to it.
-pub fn detail(
-    connection: &Connection,
-    id: &str,
-    now: Timestamp,
-) -> rusqlite::Result<Option<(Issue, Grouping, Option<ErrorEvent>, Vec<IssueChange>)>> {
+/// Returns one issue, without the events that are kept of it, and its last occurrence.
+pub fn detail(connection: &Connection, id: &str, now: Timestamp) -> rusqlite::Result<Option<(IssueDetail, Option<ErrorEvent>)>> {
     let found = connection
         .prepare_cached("SELECT * FROM issues WHERE id = ?1")?
         .query_row([id], |row| {
@@ -244,7 +240,7 @@ pub fn detail(
             Ok(IssueChange { at: time(row, "at")?, kind: row.get("kind")?, count: row.get::<_, i64>("count")? as u64 })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Some((issue, grouping, sample, history)))
+    Ok(Some((IssueDetail { issue, grouping, events: Vec::new(), history }, sample)))
 }
 
 fn issue(row: &Row<'_>) -> rusqlite::Result<Issue> {

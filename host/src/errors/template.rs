@@ -34,9 +34,9 @@ pub fn parametrise(message: &str) -> String {
             let (length, words) = date(rest).unwrap_or_else(|| (rest.find(is_break).unwrap_or(rest.len()), ""));
             let (word, after) = rest.split_at(length);
             if words.is_empty() {
-                push_word(&mut template, word)
+                push_word(&mut template, word);
             } else {
-                template.push_str(words)
+                template.push_str(words);
             }
             rest = after;
         }

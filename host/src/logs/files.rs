@@ -24,6 +24,9 @@ pub(super) const MIGRATIONS: &[Migration] =
 /// Readers kept open of a file that is no longer written to: there are as many files as days of retention.
 const CLOSED_READERS: usize = 1;
 
+/// About how much a consumer gets at a time, in bytes, however few records that are.
+const MAX_READ_BYTES: usize = 32 << 20;
+
 /// All day files, oldest first.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -39,12 +42,21 @@ pub(super) struct DayFile {
     outlines: Mutex<Option<Outlines>>,
 }
 
-/// What a consumer of the log gets that passes over what is of no interest.
+/// What a consumer of the log that looks for few records says of them.
+pub struct Skim<'a> {
+    /// Whether a block may hold some of them, of which only times, severities and dictionary are known. Its other columns are not
+    /// even decompressed if not.
+    pub may_hold: &'a dyn Fn(&LogBatch) -> bool,
+    /// Which rows of a batch they are, in their order.
+    pub rows: &'a dyn Fn(&LogBatch) -> Vec<usize>,
+}
+
+/// What such a consumer gets.
 #[derive(Clone, Debug, Default)]
 pub struct Skimmed {
-    /// The records that may be of interest, in order of `seq`.
+    /// The records, in order of `seq`.
     pub batch: LogBatch,
-    /// How many records were passed, those included.
+    /// How many records were looked at.
     pub count: u64,
     /// The last of them; `None` if there was none.
     pub last: Option<u64>,
@@ -278,13 +290,13 @@ impl DayFile {
         ignore_vanished(read).map(|_| ())
     }
 
-    /// Returns records after `cursor` in order of `seq`: about `limit` of them if so many are there. Of blocks for whose head (times,
-    /// severities and dictionary) `wanted` says no, records are counted and not read.
+    /// Returns records after `cursor` in order of `seq`: about `limit` of them if so many are there, fewer if they are large. With
+    /// `skim`, the others are counted and left out.
     pub(super) fn read_after(
         &self,
         cursor: u64,
         limit: usize,
-        wanted: Option<&dyn Fn(&LogBatch) -> bool>,
+        skim: Option<&Skim<'_>>,
         damaged: &mut dyn FnMut(StoreError),
     ) -> Result<Skimmed, StoreError> {
         self.readers.read(|connection| {
@@ -292,38 +304,31 @@ impl DayFile {
                 connection.prepare_cached("SELECT first_seq, data FROM blocks WHERE last_seq > ?1 ORDER BY first_seq")?;
             let mut rows = statement.query([cursor as i64])?;
             let mut blocks: Vec<LogBatch> = Vec::new();
-            let mut left_out: Vec<LogBatch> = Vec::new();
-            let mut count = 0;
+            // Of every record, those left out included.
+            let mut seqs: Vec<u64> = Vec::new();
+            let mut bytes = 0;
             // Up to here every record has been seen: a later block may begin before an earlier one ends.
             let mut bound = u64::MAX;
             while let Some(row) = rows.next()? {
                 let first_seq = row.get::<_, i64>(0)? as u64;
-                if count >= limit {
-                    let within = |seq: &&u64| **seq > cursor && **seq < first_seq;
-                    if blocks.iter().chain(&left_out).flat_map(|block| &block.seq).filter(within).count() >= limit {
+                if seqs.len() >= limit || bytes >= MAX_READ_BYTES {
+                    let found = seqs.iter().filter(|seq| **seq < first_seq).count();
+                    if found >= limit || (found > 0 && bytes >= MAX_READ_BYTES) {
                         bound = first_seq - 1;
                         break;
                     }
                 }
-                let data = row.get_ref(1)?.as_blob()?;
-                let head = wanted.map(|wanted| block::decode(data, first_seq, Columns::HEAD).map(|head| (wanted(&head), head)));
-                let (is_wanted, block) = match head {
-                    Some(Ok((false, head))) => (false, Ok(head)),
-                    _ => (true, block::decode(data, first_seq, Columns::ALL)),
-                };
-                match block {
-                    Ok(block) => {
-                        count += block.seq.iter().filter(|seq| **seq > cursor).count();
-                        if is_wanted { blocks.push(block) } else { left_out.push(block) }
+                match skimmed(row.get_ref(1)?.as_blob()?, first_seq, skim) {
+                    Ok((of_block, block)) => {
+                        seqs.extend(of_block.into_iter().filter(|seq| *seq > cursor));
+                        bytes += block.size_bytes();
+                        blocks.push(block);
                     }
                     Err(error) => damaged(self.damage(first_seq, error)),
                 }
             }
-            let seen = |block: &&LogBatch| block.seq.iter().copied().filter(|seq| (cursor + 1..=bound).contains(seq)).collect();
-            let mut seqs: Vec<u64> = blocks.iter().chain(&left_out).flat_map(|block| -> Vec<u64> { seen(&block) }).collect();
-            seqs.sort_unstable();
-            let (count, last) = (seqs.len() as u64, seqs.last().copied());
-            Ok(Skimmed { batch: in_order(&blocks, cursor, bound), count, last })
+            seqs.retain(|seq| *seq <= bound);
+            Ok(Skimmed { batch: in_order(&blocks, cursor, bound), count: seqs.len() as u64, last: seqs.iter().copied().max() })
         })
     }
 
@@ -382,6 +387,25 @@ impl DayFile {
 /// SQLite's integers are signed: a time beyond the year 2262 is kept as the last one that fits.
 pub(super) fn stored_time(nanos: u64) -> i64 {
     i64::try_from(nanos).unwrap_or(i64::MAX)
+}
+
+/// Returns the seqs of all records of a block, and those records of it that are asked for.
+fn skimmed(data: &[u8], first_seq: u64, skim: Option<&Skim<'_>>) -> Result<(Vec<u64>, LogBatch), block::BlockError> {
+    if let Some(skim) = skim {
+        let head = block::decode(data, first_seq, Columns::HEAD)?;
+        if !(skim.may_hold)(&head) {
+            return Ok((head.seq, LogBatch::default()));
+        }
+    }
+    let block = block::decode(data, first_seq, Columns::ALL)?;
+    let seqs = block.seq.clone();
+    let Some(skim) = skim else { return Ok((seqs, block)) };
+    let rows = (skim.rows)(&block);
+    let mut found = LogBatch::default();
+    if !rows.is_empty() {
+        found.append(&block, rows);
+    }
+    Ok((seqs, found))
 }
 
 /// Returns the records of `blocks` with `cursor < seq <= bound`, in order of `seq`.

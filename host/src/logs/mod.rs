@@ -31,8 +31,8 @@ use watchfire_types::{Day, LogBatch, Timestamp};
 use crate::clock::Clock;
 use crate::store::{Accepted, IngestError, StoreError};
 use crate::telemetry::{Counter, SelfMetrics};
-pub use files::Skimmed;
 use files::{DayFile, Files, ignore_vanished};
+pub use files::{Skim, Skimmed};
 use search::Search;
 pub use types::{FileOffset, LogFilter};
 use writer::{Job, Pending, Writer, WriterShared};
@@ -200,7 +200,7 @@ impl Logs {
         self.0.committed.clone()
     }
 
-    /// Returns about `limit` records after `cursor` in order of `seq`: fewer only if there are no more in that day's file.
+    /// Returns about `limit` records after `cursor` in order of `seq`: fewer if they are large, or if there are no more in that day's file.
     /// Empty at the end. Blocks on disk.
     ///
     /// # Errors
@@ -209,16 +209,15 @@ impl Logs {
         Ok(self.skim(cursor, limit, None)?.batch)
     }
 
-    /// As [`Self::read_after`], but passes over stored blocks for whose times, severities and dictionary `wanted` says no: their other
-    /// columns are not even decompressed. Blocks on disk.
+    /// As [`Self::read_after`], but returns only the records that `skim` asks for, and how many there are in all. Blocks on disk.
     ///
     /// # Errors
     /// As [`Self::read_after`].
-    pub fn skim_after(&self, cursor: u64, limit: usize, wanted: &dyn Fn(&LogBatch) -> bool) -> Result<Skimmed, StoreError> {
-        self.skim(cursor, limit, Some(wanted))
+    pub fn skim_after(&self, cursor: u64, limit: usize, skim: &Skim<'_>) -> Result<Skimmed, StoreError> {
+        self.skim(cursor, limit, Some(skim))
     }
 
-    fn skim(&self, cursor: u64, limit: usize, wanted: Option<&dyn Fn(&LogBatch) -> bool>) -> Result<Skimmed, StoreError> {
+    fn skim(&self, cursor: u64, limit: usize, skim: Option<&Skim<'_>>) -> Result<Skimmed, StoreError> {
         if cursor >= *self.0.committed.borrow() {
             return Ok(Skimmed::default());
         }
@@ -227,7 +226,7 @@ impl Logs {
             tracing::error!(%error, "a log block cannot be read; it is skipped, the rest is read");
         };
         for file in self.0.files.all() {
-            let skimmed = ignore_vanished(file.read_after(cursor, limit, wanted, &mut report))?.unwrap_or_default();
+            let skimmed = ignore_vanished(file.read_after(cursor, limit, skim, &mut report))?.unwrap_or_default();
             if skimmed.last.is_some() {
                 return Ok(skimmed);
             }

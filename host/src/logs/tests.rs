@@ -43,10 +43,28 @@ impl Store {
         let mut cursor = 0;
         loop {
             let batch = self.logs.read_after(cursor, 7).unwrap();
-            let Some(last) = batch.seq.last() else { return records };
+            let Some(last) = batch.seq.last() else { break };
             cursor = *last;
             records.extend((0..batch.len()).map(|row| batch.record(row)));
         }
+        let severe = |record: &&LogRecord| record.severity_number >= 17;
+        assert_eq!(self.skimmed(), records.iter().filter(severe).cloned().collect::<Vec<_>>());
+        records
+    }
+
+    /// Returns the severe records, without reading the others.
+    fn skimmed(&self) -> Vec<LogRecord> {
+        let skim = Skim {
+            may_hold: &|head| head.severity.iter().any(|number| *number >= 17),
+            rows: &|batch| (0..batch.len()).filter(|row| batch.severity[*row] >= 17).collect(),
+        };
+        let mut records = Vec::new();
+        let mut cursor = 0;
+        while let Skimmed { batch, last: Some(last), .. } = self.logs.skim_after(cursor, 7, &skim).unwrap() {
+            cursor = last;
+            records.extend((0..batch.len()).map(|row| batch.record(row)));
+        }
+        records
     }
 
     /// What is remembered of the blocks must be what the files say.

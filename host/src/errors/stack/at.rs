@@ -98,7 +98,7 @@ enum Place<'a> {
     JavaScript { function: &'a str, location: &'a str },
 }
 
-fn is_call(line: &str) -> bool {
+pub(super) fn is_call(line: &str) -> bool {
     place(line).is_some()
 }
 

@@ -61,7 +61,10 @@ pub(super) fn parse(text: &str) -> Vec<Exception> {
     }
     while let Some(line) = rest.next() {
         let Some(name) = numbered(line) else {
-            if exception.frames.is_empty() || line.trim().is_empty() { continue } else { break }
+            if exception.frames.is_empty() || line.trim().is_empty() {
+                continue;
+            }
+            break;
         };
         let place = rest.next_if(|next| next.trim_start().starts_with("at ")).unwrap_or("");
         if MACHINERY.iter().any(|begin| name.starts_with(begin)) && exception.frames.iter().all(|frame| !frame.in_app) {

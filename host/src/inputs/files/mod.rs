@@ -2,6 +2,7 @@
 //!
 //! **Invariant**: a position is stored in the transaction of the lines before it, and a file waits rather than drop a line.
 
+mod multiline;
 mod permission;
 mod reader;
 pub mod status;

@@ -1,5 +1,6 @@
 //! One open file: where it has been read to, and what tells it from another of the same name.
 
+use std::borrow::Cow;
 use std::fs::{File, Metadata, OpenOptions};
 use std::hash::Hasher as _;
 use std::io;
@@ -7,6 +8,8 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustc_hash::FxHasher;
+
+use super::multiline::{self, Joined};
 
 use crate::logs::FileOffset;
 
@@ -41,6 +44,8 @@ pub(super) struct Reader {
 pub(super) struct Chunk {
     bytes: Vec<u8>,
     lines: Vec<Line>,
+    /// Lines that are one record.
+    joined: Vec<Joined>,
     /// Offset after the last of them.
     pub(super) end: u64,
     /// Whether the last of them is a piece of a line that goes on.
@@ -51,6 +56,8 @@ pub(super) struct Chunk {
 struct Line {
     start: usize,
     end: usize,
+    /// Where the next one begins.
+    next: usize,
     /// Whether it is a piece of a longer line.
     truncated: bool,
     /// Whether it is a piece other than the first.
@@ -63,19 +70,58 @@ impl Chunk {
         self.lines.is_empty()
     }
 
-    /// Calls `visit` with the text of each line, whether it is a piece of a longer one, and whether it is not the first piece.
+    /// Calls `visit` with the text of each record, whether it is a piece of a longer line, and whether it is not the first piece.
     pub(super) fn for_each<E>(&self, mut visit: impl FnMut(&str, bool, bool) -> Result<(), E>) -> Result<(), E> {
-        for line in &self.lines {
-            let bytes = &self.bytes[line.start..line.end];
-            // A hole, left where a writer went on in a file that had been truncated under it.
-            let bytes = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
-            let text = String::from_utf8_lossy(bytes);
-            let text = text.trim_end_matches('\r');
-            if !text.trim().is_empty() {
-                visit(text, line.truncated, line.continued)?;
+        let mut joined = self.joined.iter().peekable();
+        let mut at = 0;
+        while let Some(line) = self.lines.get(at) {
+            if let Some(joined) = joined.next_if(|joined| joined.lines.start == at) {
+                let texts: Vec<_> = self.lines[joined.lines.clone()].iter().map(|line| self.text(line)).collect();
+                visit(&texts.join("\n"), false, false)?;
+                at = joined.lines.end;
+                continue;
             }
+            let text = self.text(line);
+            if !text.trim().is_empty() {
+                visit(&text, line.truncated, line.continued)?;
+            }
+            at += 1;
         }
         Ok(())
+    }
+
+    fn text(&self, line: &Line) -> Cow<'_, str> {
+        let bytes = &self.bytes[line.start..line.end];
+        // A hole, left where a writer went on in a file that had been truncated under it.
+        let bytes = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
+        let bytes = &bytes[..bytes.len() - bytes.iter().rev().take_while(|byte| **byte == b'\r').count()];
+        String::from_utf8_lossy(bytes)
+    }
+
+    /// Makes one record of the lines of each stack trace, and of the line before it that `announces` it.
+    pub(super) fn join(&mut self, announces: impl Fn(&str) -> bool) {
+        if multiline::may_hold_trace(&self.bytes) {
+            let texts: Vec<_> =
+                self.lines.iter().map(|line| if line.truncated { Cow::default() } else { self.text(line) }).collect();
+            let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+            self.joined = multiline::join(&texts, announces);
+        }
+    }
+
+    /// Returns whether the last record is a stack trace of which more lines may come.
+    pub(super) fn is_open(&self) -> bool {
+        self.joined.last().is_some_and(|joined| joined.open)
+    }
+
+    /// Leaves the last record, a stack trace, in the file.
+    pub(super) fn leave_last(&mut self) {
+        if let Some(joined) = self.joined.pop()
+            && let (Some(first), Some(last)) = (self.lines.get(joined.lines.start), self.lines.last())
+        {
+            self.end -= (last.next - first.start) as u64;
+            self.lines.truncate(joined.lines.start);
+            self.inside_line = false;
+        }
     }
 }
 
@@ -157,7 +203,7 @@ impl Reader {
                 None => break,
             };
             chunk.inside_line = newline.is_none() && truncated && next < length;
-            chunk.lines.push(Line { start, end, truncated, continued });
+            chunk.lines.push(Line { start, end, next, truncated, continued });
             start = next;
         }
         chunk.end = self.offset + start as u64;

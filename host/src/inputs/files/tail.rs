@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use watchfire_types::attributes::keys;
-use watchfire_types::{LogBatch, Timestamp, ValueRef};
+use watchfire_types::{LogBatch, Severity, Timestamp, ValueRef};
 
 use super::permission;
 use super::reader::{Reader, identity};
@@ -18,6 +18,7 @@ use super::status::{FileState, FileStatus};
 use crate::config::FileInput;
 use crate::inputs::builder::BatchBuilder;
 use crate::inputs::ndjson::{self, Defaults, LineRefused};
+use crate::inputs::syslog_prefix;
 use crate::logs::FileOffset;
 
 /// How long a rotated file is still read: its writer may not have noticed yet, or finish what it began.
@@ -78,6 +79,8 @@ pub struct Tail {
     looked: bool,
     /// A position to store though there is no line: that of a file that is followed from its end.
     announce: bool,
+    /// Where the lines ended of which the last were left, since more of a stack trace may come, and whether nothing did.
+    waiting: Option<(u64, bool)>,
     status: FileStatus,
     last_growth: Timestamp,
 }
@@ -98,6 +101,7 @@ impl Tail {
             rotated: Vec::new(),
             looked: false,
             announce: false,
+            waiting: None,
             last_growth: Timestamp::ZERO,
         }
     }
@@ -173,6 +177,7 @@ impl Tail {
             return Ok(Step::Batch(Box::new(pending)));
         }
         self.note_following()?;
+        self.waiting = self.waiting.map(|(end, _)| (end, true));
         Ok(Step::Idle)
     }
 
@@ -238,7 +243,16 @@ impl Tail {
             Source::Rotated(index) => self.rotated.get(index).map(|rotated| &rotated.reader),
         };
         let Some(reader) = reader else { return Ok(None) };
-        let chunk = reader.read(last)?;
+        let mut chunk = reader.read(last)?;
+        let is_error =
+            |line: &str| !line.starts_with('{') && syslog_prefix::parse(line, now, &self.zone).severity >= Severity::ERROR;
+        chunk.join(is_error);
+        // Its other lines are waited for until there has been a look at which nothing came; then it is taken as it is.
+        if chunk.is_open() && source == Source::Main && self.waiting != Some((chunk.end, true)) {
+            self.waiting = Some((chunk.end, false));
+            self.last_growth = now;
+            chunk.leave_last();
+        }
         if chunk.is_empty() {
             return Ok(None);
         }

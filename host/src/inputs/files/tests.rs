@@ -242,6 +242,33 @@ fn what_is_not_a_regular_file_is_refused_with_a_reason() {
     assert_eq!(stage.look().lines, ["1"]);
 }
 
+const TRACEBACK: &str = "Traceback (most recent call last):\n  File \"/app/a.py\", line 1, in f\n    g()\nKeyError: 1\n";
+
+#[test]
+fn a_stack_trace_is_one_record_with_the_line_that_announces_it() {
+    let mut stage = Stage::new(true);
+    stage.append("log", &format!("INFO start\nERROR sync failed\n{TRACEBACK}INFO go on\n"));
+    assert_eq!(
+        stage.look().lines,
+        ["INFO start".to_owned(), format!("ERROR sync failed\n{}", TRACEBACK.trim_end()), "INFO go on".to_owned()]
+    );
+    assert_eq!(stage.records[1].severity_number, 17);
+}
+
+#[test]
+fn half_a_stack_trace_waits_for_the_rest_and_not_for_ever() {
+    let mut stage = Stage::new(true);
+    let (head, rest) = TRACEBACK.split_at(TRACEBACK.find("    g()").unwrap());
+    stage.append("log", &format!("INFO start\n{head}"));
+    assert_eq!(stage.look().lines, ["INFO start"]);
+    stage.append("log", rest);
+    assert_eq!(stage.look().lines, ["INFO start", TRACEBACK.trim_end()]);
+    stage.append("log", head);
+    assert_eq!(stage.look().lines.len(), 2);
+    assert_eq!(stage.look().lines.last().unwrap(), head.trim_end());
+    assert_eq!(stage.tail.status().offset, stage.tail.status().size);
+}
+
 #[test]
 fn a_line_that_is_too_long_comes_in_pieces() {
     let mut stage = Stage::new(true);
@@ -296,6 +323,41 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Restart),
         1 => Just(Event::Crash),
     ]
+}
+
+/// Lines of logs and of stack traces, in any order and in pieces.
+fn scraps() -> impl Strategy<Value = Vec<Vec<&'static str>>> {
+    let line = prop_oneof![
+        Just("INFO fine"),
+        Just("ERROR failed"),
+        Just("Traceback (most recent call last):"),
+        Just("  File \"/app/a.py\", line 1, in f"),
+        Just("KeyError: 1"),
+        Just("java.io.IOException: x"),
+        Just("\tat a.B.c(D.java:1)"),
+        Just("panic: x"),
+        Just("goroutine 1 [running]:"),
+        Just("main.f(0x1)"),
+    ];
+    proptest::collection::vec(proptest::collection::vec(line, 1..8), 1..8)
+}
+
+proptest! {
+    #[test]
+    fn lines_that_are_joined_are_there_once_and_in_order(pieces in scraps(), restarts in proptest::collection::vec(any::<bool>(), 8)) {
+        let mut stage = Stage::new(true);
+        for (piece, restart) in pieces.iter().zip(restarts) {
+            stage.append("log", &(piece.join("\n") + "\n"));
+            stage.look();
+            if restart {
+                stage.restart();
+            }
+        }
+        stage.look().look();
+        let written: Vec<&str> = pieces.iter().flatten().copied().collect();
+        let stored: Vec<&str> = stage.lines.iter().flat_map(|record| record.lines()).collect();
+        prop_assert_eq!(stored, written);
+    }
 }
 
 proptest! {
