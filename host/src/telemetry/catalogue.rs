@@ -69,9 +69,9 @@ pub const OWN: &[Entry] = &[
         &[],
         "Days of logs or metrics deleted to stay within retention and storage.max_bytes.",
     ),
-    entry("watchfire_findings_total", Counter, &["plugin"], "Findings of the analyzer."),
     entry("watchfire_error_events_total", Counter, &[], "Error events found in the log."),
     entry("watchfire_errors_lag_records", Gauge, &[], "Log records in which errors have not been looked for yet."),
+    entry("watchfire_findings_total", Counter, &["plugin"], "Findings of the analyzer."),
     entry(
         "watchfire_http_connections_full_total",
         Counter,
