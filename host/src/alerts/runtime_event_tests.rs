@@ -42,7 +42,7 @@ impl Bench {
 
     fn cursor(&self, source: &str) -> Option<u64> {
         let now = self.now();
-        self.database.read_blocking(|connection| cursors::load(connection, source, now)).unwrap().0
+        self.database.read_blocking(|connection| cursors::load(connection, source, now)).unwrap().position
     }
 }
 
