@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::types::{AlertState, Rule, RuleOrigin};
-use super::view::{AlertDetail, AlertView, HistoryView, OutboxView, RuleView};
+use super::view::{AlertDetail, AlertView, GroupView, HistoryView, OutboxView, RuleGroups, RuleView};
 use super::{Alerts, annotations, query, store};
 use crate::config::RawRule;
 use crate::http::stream::ndjson;
@@ -32,6 +32,7 @@ pub fn routes(alerts: Alerts) -> Router {
     Router::new()
         .route("/api/v1/rules", get(list_rules).post(create_rule))
         .route("/api/v1/rules/{name}", delete(delete_rule))
+        .route("/api/v1/rule-groups/{name}", get(show_groups))
         .route("/api/v1/alerts", get(list_alerts))
         .route("/api/v1/alerts/{fingerprint}", get(show_alert))
         .route("/api/v1/export/alerts", get(export_alerts))
@@ -41,7 +42,7 @@ pub fn routes(alerts: Alerts) -> Router {
 
 /// Documentation of these paths.
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(list_rules, create_rule, delete_rule, list_alerts, show_alert, export_alerts, list_outbox))]
+#[openapi(paths(list_rules, create_rule, delete_rule, show_groups, list_alerts, show_alert, export_alerts, list_outbox))]
 pub struct ApiDoc;
 
 /// All rules.
@@ -181,6 +182,29 @@ async fn create_rule(State(alerts): State<Alerts>, body: Bytes) -> Result<Respon
 async fn delete_rule(State(alerts): State<Alerts>, Path(name): Path<String>) -> Result<StatusCode, ApiError> {
     alerts.remove_rule(&name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Shows what a rule that counts has counted within its window, group by group, the greatest first. Rules over metrics have no groups.
+#[utoipa::path(get, path = "/api/v1/rule-groups/{name}", tag = "alerts", params(("name" = String, Path,)), responses(
+    (status = 200, body = RuleGroups),
+    (status = 404, body = crate::http::error::ErrorBody)))]
+async fn show_groups(State(alerts): State<Alerts>, Path(name): Path<String>) -> Result<Json<RuleGroups>, ApiError> {
+    let rules = alerts.rules();
+    let Some(rule) = rules.iter().find(|rule| rule.name == name).cloned() else {
+        return Err(ApiError::not_found(format!("there is no rule `{name}`")));
+    };
+    let warning = alerts.view(&rule).warning;
+    // Whoever counts may hold the windows for a while.
+    let look = move || {
+        let mut windows = alerts.0.windows.lock();
+        windows.advance(alerts.0.clock.now());
+        let groups = windows.groups(&rule);
+        let complete = groups.is_some();
+        let mut groups: Vec<GroupView> = groups.unwrap_or_default().iter().map(GroupView::of).collect();
+        groups.sort_by(|left, right| right.count.cmp(&left.count).then_with(|| left.labels.cmp(&right.labels)));
+        RuleGroups { groups, complete, warning }
+    };
+    tokio::task::spawn_blocking(look).await.map(Json).map_err(|error| ApiError::internal(&error))
 }
 
 /// Lists alerts.

@@ -89,6 +89,18 @@ impl<N: Default> Counting<N> {
         Some(&mut group.note)
     }
 
+    /// Makes everything older by `by`: the clock stepped back, and what was counted is as old as it was.
+    pub fn shift_back(&mut self, by: Duration) {
+        let width = self.bucket;
+        for group in self.groups.values_mut() {
+            for (start, _) in &mut group.buckets {
+                // Upwards: never too short.
+                let seconds = start.minus(by).as_nanos().div_ceil(1_000_000_000);
+                *start = Timestamp::from_seconds(seconds.div_ceil(width.as_secs()) * width.as_secs());
+            }
+        }
+    }
+
     /// Forgets what has left the window. What lies ahead of a clock that stepped back arrived now.
     pub fn advance(&mut self, now: Timestamp) {
         let (span, present) = (self.span(), self.start_of(now));

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tracing::warn;
 use watchfire_types::Timestamp;
 
-use super::cursors::{Arrivals, Progress};
+use super::cursors::{Arrivals, Moment, Progress, Saved};
 use super::events::{Event, EventSource};
 use super::windows::Windows;
 use crate::clock::Clock;
@@ -49,26 +49,23 @@ pub struct EventReader {
 impl EventReader {
     /// Returns a reader of `source` that goes on where `saved` says.
     #[must_use]
-    pub fn new(
-        name: &'static str,
-        source: Arc<dyn EventSource>,
-        (saved, arrivals): (Option<u64>, Vec<Arrivals>),
-        now: Timestamp,
-    ) -> Self {
-        Self {
+    pub fn new(name: &'static str, source: Arc<dyn EventSource>, saved: Saved, now: Timestamp) -> Self {
+        let mut reader = Self {
             name,
             stored: source.stored(),
             source,
-            saved,
-            saved_at: now,
+            saved: saved.position,
+            saved_at: saved.at,
             seen: None,
             next: None,
             complete_at: 0,
-            arrivals,
+            arrivals: saved.arrivals,
             unsaved: Vec::new(),
             replaced: false,
             problem: None,
-        }
+        };
+        reader.step_back(saved.at, now);
+        reader
     }
 
     /// Returns the source's name.
@@ -101,20 +98,30 @@ impl EventReader {
         }
     }
 
-    /// Takes note that the clock stepped back to `now`: what was stored ahead of it arrives now.
-    pub fn step_back(&mut self, now: Timestamp) {
+    /// Takes note that the clock stepped back from `before` to `now`, if so: what has been seen is as old as it was.
+    pub fn step_back(&mut self, before: Timestamp, now: Timestamp) {
         self.saved_at = self.saved_at.min(now);
-        self.next = None;
+        if let Some(last) = self.seen.or(self.saved).filter(|_| now < before) {
+            let step = Arrivals { first: 0, last, moment: Moment::Earlier(before.since(now)), latest: before };
+            self.arrivals.push(step);
+            self.unsaved.push(step);
+        }
     }
 
     /// Returns what is to be stored with the next transaction, if anything: only what has been evaluated has had its effect.
     #[must_use]
     pub fn progress(&self, windows: &Windows) -> Option<Progress> {
+        let changed = self.saved != self.seen || !self.unsaved.is_empty();
+        self.state(windows).filter(|_| changed)
+    }
+
+    /// Returns the same for a transaction that there is anyway, whether or not anything is new but the time.
+    #[must_use]
+    pub fn state(&self, windows: &Windows) -> Option<Progress> {
         let position = self.seen?;
         let evaluated = windows.events.longest(self.name).is_none() || windows.events.is_ready(self.name);
-        let changed = self.saved != Some(position) || !self.unsaved.is_empty();
         let progress = || Progress { source: self.name, position, arrivals: self.unsaved.clone(), replaced: self.replaced };
-        (evaluated && changed).then(progress)
+        evaluated.then(progress)
     }
 
     /// Returns when progress is to be stored though no alert changes.
@@ -188,7 +195,9 @@ impl EventReader {
 
     /// Returns the position after which everything lies that counts, having arrived since `since` or not yet.
     fn beginning(&self, seen: u64, since: Timestamp) -> Result<u64, StoreError> {
-        let noted = self.arrivals.iter().filter(|noted| noted.at > since).map(|noted| noted.first.saturating_sub(1)).min();
+        // What the clock was ahead only makes events older: those are in any case among the later ones.
+        let late = |noted: &&Arrivals| matches!(noted.moment, Moment::At(at) if at > since);
+        let noted = self.arrivals.iter().filter(late).map(|noted| noted.first.saturating_sub(1)).min();
         let position = self.source.position_at(since)?.min(seen);
         Ok(noted.map_or(position, |noted| noted.min(position)))
     }
@@ -197,30 +206,31 @@ impl EventReader {
     fn arrive(&mut self, events: Vec<Event>, seen: u64, now: Timestamp) -> Vec<(Event, Timestamp)> {
         let mut goes_on = false;
         let arrive = |event: Event| {
-            let known = if event.position > seen { event.at } else { self.arrival_of(&event) };
-            let late = event.position > seen && now.since(event.at) >= PROMPT;
-            let arrival = if event.position > seen { now } else { known.min(now) };
-            if late || known > now {
+            let known = if event.position > seen { now } else { self.arrival_of(&event) };
+            let arrival = known.min(now);
+            // What lies ahead was stored before the clock stepped back while nobody looked.
+            let noted = known > now || (event.position > seen && (now.since(event.at) >= PROMPT || event.at > now));
+            if noted {
                 self.note(&event, arrival, goes_on);
             }
-            goes_on = late || known > now;
+            goes_on = noted;
             (event, arrival)
         };
         events.into_iter().map(arrive).collect()
     }
 
     fn arrival_of(&self, event: &Event) -> Timestamp {
-        let noted = self.arrivals.iter().rev().find(|noted| (noted.first..=noted.last).contains(&event.position));
-        noted.map_or(event.at, |noted| noted.at)
+        let noted = self.arrivals.iter().filter(|noted| (noted.first..=noted.last).contains(&event.position));
+        noted.fold(event.at, |arrival, noted| noted.moment.apply(arrival))
     }
 
     /// Notes that `event` arrived at `at`, with the last ones noted if it `goes_on` from there.
     fn note(&mut self, event: &Event, at: Timestamp, goes_on: bool) {
-        let latest = at.max(event.at);
+        let (moment, latest) = (Moment::At(at), at.max(event.at));
         for list in [&mut self.arrivals, &mut self.unsaved] {
-            match list.last_mut().filter(|last| goes_on && last.at == at) {
+            match list.last_mut().filter(|last| goes_on && last.moment == moment) {
                 Some(last) => (last.last, last.latest) = (event.position, last.latest.max(latest)),
-                None => list.push(Arrivals { first: event.position, last: event.position, at, latest }),
+                None => list.push(Arrivals { first: event.position, last: event.position, moment, latest }),
             }
         }
     }

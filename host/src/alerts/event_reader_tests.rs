@@ -39,6 +39,8 @@ struct World {
     process: Process,
     /// Each event's key and when it arrived, if it has.
     events: Vec<(&'static str, Option<Timestamp>)>,
+    /// When they had arrived as far as the disk knows.
+    arrived: Vec<Option<Timestamp>>,
 }
 
 impl World {
@@ -50,7 +52,7 @@ impl World {
         let rules = vec![event_rule("ssh", WINDOW, any_finding(), &[])];
         let (source, now) = (TestEvents::new(), Timestamp::from_seconds(1_000_000));
         let process = Self::process(&rules, &source, &connection, &Known::new(), now);
-        Self { rules, source, now, connection, stored: Known::new(), process, events: Vec::new() }
+        Self { rules, source, now, connection, stored: Known::new(), process, events: Vec::new(), arrived: Vec::new() }
     }
 
     fn process(rules: &[Rule], source: &TestEvents, connection: &Connection, stored: &Known, now: Timestamp) -> Process {
@@ -63,19 +65,18 @@ impl World {
         }
     }
 
-    fn saved(&self) -> u64 {
-        cursors::load(&self.connection, FINDINGS, self.now).unwrap().0.unwrap_or(0)
-    }
-
     /// The process dies and another one begins. What had no effect yet is yet to arrive.
     fn restart(&mut self) {
-        let saved = self.saved();
-        for (position, (_, arrival)) in (1..).zip(&mut self.events) {
-            if position > saved {
-                *arrival = None;
-            }
-        }
+        let saved = cursors::load(&self.connection, FINDINGS, self.now).unwrap();
+        let arrived = self.arrived.iter().copied().chain(std::iter::repeat(None));
+        self.events.iter_mut().zip(arrived).for_each(|(event, arrived)| event.1 = arrived);
+        self.grow_old(saved.at.since(self.now));
         self.process = Self::process(&self.rules, &self.source, &self.connection, &self.stored, self.now);
+    }
+
+    /// The clock was seen to step back by `step`: what has arrived is as old as it was.
+    fn grow_old(&mut self, step: Duration) {
+        self.events.iter_mut().filter_map(|event| event.1.as_mut()).for_each(|arrival| *arrival = arrival.minus(step));
     }
 
     fn found(&mut self, key: usize) {
@@ -90,9 +91,12 @@ impl World {
 
     /// What the runner does in one round; `commit` tells whether its transaction gets through.
     fn tick(&mut self, commit: bool) -> Result<(), TestCaseError> {
+        self.grow_old(self.process.last_now.since(self.now));
         let process = &mut self.process;
         if self.now < process.last_now {
-            process.reader.step_back(self.now);
+            let step = process.last_now.since(self.now);
+            process.windows.lock().events.shift_back(step);
+            process.reader.step_back(process.last_now, self.now);
         }
         process.last_now = self.now;
         while process.reader.read(&process.windows, &Clock::manual(self.now)) {}
@@ -107,10 +111,11 @@ impl World {
             if arrival.is_none() {
                 *fresh.entry(*key).or_default() += 1;
             }
-            *arrival = Some(arrival.map_or(self.now, |arrival| arrival.min(self.now)));
+            arrival.get_or_insert(self.now);
         }
-        let progress = process.reader.progress(&windows);
-        let save = !evaluation.transitions.is_empty() || (progress.is_some() && process.reader.save_at() <= self.now);
+        let due = process.reader.progress(&windows).is_some() && process.reader.save_at() <= self.now;
+        let save = !evaluation.transitions.is_empty() || due;
+        let progress = process.reader.state(&windows);
         if !commit {
             drop(windows);
             self.restart();
@@ -132,9 +137,10 @@ impl World {
             prop_assert!(self.now.since(last).as_secs() <= WINDOW + SLACK, "`{key}` goes on too long");
         }
         if save {
-            let progress = progress.into_iter().inspect(|progress| cursors::save(&self.connection, progress).unwrap());
+            let progress = progress.into_iter().inspect(|progress| cursors::save(&self.connection, progress, self.now).unwrap());
             progress.for_each(|progress| process.reader.saved(&progress, self.now));
             self.stored = evaluation.alerts.clone();
+            self.arrived = self.events.iter().map(|event| event.1).collect();
         }
         drop(windows);
         process.known = evaluation.alerts;
@@ -171,6 +177,8 @@ proptest! {
     #[test]
     fn each_finding_leads_to_one_firing_per_key_and_window_whatever_is_interrupted(script in ops()) {
         let mut world = World::new();
+        // The very first start.
+        world.tick(true)?;
         for op in script {
             match op {
                 Op::Found(key) => world.found(key),

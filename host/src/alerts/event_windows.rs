@@ -127,6 +127,11 @@ impl EventWindows {
         }
     }
 
+    /// Makes everything older by `by`: the clock stepped back.
+    pub fn shift_back(&mut self, by: Duration) {
+        self.rules.values_mut().for_each(|rule| rule.counting.shift_back(by));
+    }
+
     /// Forgets what has left its window.
     pub fn advance(&mut self, now: Timestamp) {
         for rule in self.rules.values_mut() {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use tokio::sync::watch;
-use watchfire_types::attributes::keys;
 use watchfire_types::{Severity, Timestamp};
 
 use crate::store::StoreError;
@@ -71,7 +70,7 @@ pub enum EventFilter {
     },
     /// Issues that are new, or have come back.
     NewIssue {
-        /// Of this `service.name` only.
+        /// With this label `service` only.
         service: Option<String>,
         /// Least severity.
         level: Option<Severity>,
@@ -102,7 +101,7 @@ impl EventFilter {
                     && labels.iter().all(|(name, value)| event.labels.get(name) == Some(value))
             }
             Self::NewIssue { service, level, regressions } => {
-                is(service, event.labels.get(keys::SERVICE_NAME).map_or("", String::as_str))
+                is(service, event.labels.get("service").map_or("", String::as_str))
                     && level.is_none_or(|level| event.severity >= level)
                     && (*regressions || event.kind == "new")
             }
@@ -278,7 +277,7 @@ mod tests {
     #[test]
     fn issues_that_come_back_count_if_wanted() {
         let mut event = Event { kind: "new".into(), source: "errors".into(), ..finding("7", 1, Timestamp::ZERO) };
-        event.labels.insert(keys::SERVICE_NAME.into(), "shop".into());
+        event.labels.insert("service".into(), "shop".into());
         let filter = |service: &str, regressions| EventFilter::NewIssue { service: Some(service.into()), level: None, regressions };
         assert!(filter("shop", false).matches(&event) && !filter("api", false).matches(&event));
         event.kind = "regressed".into();

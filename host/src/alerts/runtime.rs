@@ -252,7 +252,8 @@ impl Runner {
             let mut readers = readers.lock();
             let now = clock.now();
             if now < last_now {
-                readers.iter_mut().for_each(|reader| reader.step_back(now));
+                windows.lock().events.shift_back(last_now.since(now));
+                readers.iter_mut().for_each(|reader| reader.step_back(last_now, now));
             }
             // Every source is read, whether or not another has more.
             let backlogs: Vec<bool> = readers.iter_mut().map(|reader| reader.read(&windows, &clock)).collect();
@@ -265,6 +266,12 @@ impl Runner {
     fn progress(&self) -> Vec<Progress> {
         let windows = self.windows.lock();
         self.readers.lock().iter().filter_map(|reader| reader.progress(&windows)).collect()
+    }
+
+    /// Returns how far sources of events have been read.
+    fn state(&self) -> Vec<Progress> {
+        let windows = self.windows.lock();
+        self.readers.lock().iter().filter_map(|reader| reader.state(&windows)).collect()
     }
 
     /// Returns when the first of what is unsaved is to be stored.
@@ -290,12 +297,13 @@ impl Runner {
         if progress.is_empty() {
             return Ok(());
         }
+        let now = self.alerts.0.clock.now();
         let write = move |transaction: &rusqlite::Transaction<'_>| {
-            progress.iter().try_for_each(|one| cursors::save(transaction, one))?;
+            progress.iter().try_for_each(|one| cursors::save(transaction, one, now))?;
             Ok(progress)
         };
         let progress = self.alerts.0.database.write(write).await?;
-        self.saved(&progress, self.alerts.0.clock.now());
+        self.saved(&progress, now);
         Ok(())
     }
 
@@ -341,7 +349,7 @@ impl Runner {
         if !evaluation.transitions.is_empty() || !evaluation.touched.is_empty() || due || save {
             let refreshed = if due { self.refreshed(&evaluation.alerts) } else { Vec::new() };
             let changed = !evaluation.transitions.is_empty();
-            let progress = self.progress();
+            let progress = self.state();
             let (transitions, touched) = (evaluation.transitions.clone(), evaluation.touched);
             let step = Step { transitions, touched, refreshed, progress: progress.clone() };
             let (policy, leases) = (Arc::clone(&self.policy), self.alerts.0.outbox.leases().clone());

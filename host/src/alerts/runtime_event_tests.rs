@@ -42,7 +42,7 @@ impl Bench {
 
     fn cursor(&self, source: &str) -> Option<u64> {
         let now = self.now();
-        self.database.read_blocking(|connection| cursors::load(connection, source, now)).unwrap().0
+        self.database.read_blocking(|connection| cursors::load(connection, source, now)).unwrap().position
     }
 }
 
@@ -253,4 +253,20 @@ async fn a_new_finding_wakes_the_loop() {
     bench.found("10.0.0.1");
     shutdown.cancel();
     running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_a_rule_sees_is_shown() {
+    let body = r#"{"name": "ssh", "finding": {"analyzer": "ssh-bruteforce"}, "window": "10m"}"#;
+    let mut bench = Bench::new(vec![Rule { name: "any".into(), ..ssh() }]).await;
+    let (status, rule) = request(&bench, "POST", "/api/v1/rules", body).await;
+    assert_eq!((status, &rule["comparison"], &rule["threshold"]), (StatusCode::CREATED, &">=".into(), &1.0.into()));
+    bench.found("10.0.0.1");
+    bench.tick().await;
+    let (_, seen) = request(&bench, "GET", "/api/v1/rule-groups/any", "").await;
+    let group = serde_json::json!({"labels": {"analyzer": "ssh", "key": "10.0.0.1"}, "count": 1, "title": "attack from 10.0.0.1"});
+    assert_eq!(seen, serde_json::json!({"groups": [group], "complete": true}));
+    let (_, seen) = request(&bench, "GET", "/api/v1/rule-groups/ssh", "").await;
+    insta::assert_snapshot!(seen["warning"].as_str().unwrap(), @"no finding from `ssh-bruteforce` has been seen, and no analyzer of this name is there; did you mean `ssh-brute-force`?");
+    assert_eq!(request(&bench, "GET", "/api/v1/rule-groups/other", "").await.0, StatusCode::NOT_FOUND);
 }

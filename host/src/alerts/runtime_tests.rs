@@ -439,6 +439,7 @@ fn every_path_is_documented() {
         /api/v1/outbox
         /api/v1/receivers
         /api/v1/receivers/{name}/test
+        /api/v1/rule-groups/{name}
         /api/v1/rules
         /api/v1/rules/{name}
         ");

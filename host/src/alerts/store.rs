@@ -118,7 +118,7 @@ pub fn apply(connection: &Connection, leases: &Leases, policy: &Policy, step: &S
             .execute(params![fingerprint, value, annotations])?;
     }
     for progress in &step.progress {
-        cursors::save(connection, progress)?;
+        cursors::save(connection, progress, now)?;
     }
     if !step.transitions.is_empty() {
         crash_point("alerts.before_transition_commit");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use watchfire_types::Timestamp;
 
 use super::types::RuleOrigin;
+use super::windows::RuleGroup;
 use crate::config::RawRule;
 use crate::delivery::notification::Notification;
 
@@ -23,6 +24,42 @@ pub struct RuleView {
     /// What keeps it from working, with the nearest name of a metric that does not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+}
+
+/// What a rule has counted.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct RuleGroups {
+    /// The groups that have something in the window.
+    pub groups: Vec<GroupView>,
+    /// Whether everything within the window has been read since the start.
+    pub complete: bool,
+    /// What keeps the rule from working.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// One group of what a rule has counted.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct GroupView {
+    /// What its members have in common.
+    pub labels: BTreeMap<String, String>,
+    /// Records or events within the window.
+    pub count: u64,
+    /// Title of the newest finding or issue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
+impl GroupView {
+    /// Returns `group` as it is shown.
+    #[must_use]
+    pub fn of(group: &RuleGroup<'_>) -> Self {
+        Self {
+            labels: group.labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            count: group.count,
+            title: group.newest.map(|newest| newest.title.clone()),
+        }
+    }
 }
 
 /// An alert as it is listed.

@@ -57,15 +57,24 @@ pub(super) fn condition(rule: &Value) -> String {
             aggregate => format!("{aggregate}({series}[{window}]) {comparison}"),
         };
     }
-    let logs = &rule["logs"];
-    let mut what: Vec<String> = ["text", "level", "service"]
-        .iter()
-        .filter_map(|key| Some(format!("{key}={}", logs[*key].as_str().filter(|text| !text.is_empty())?)))
-        .collect();
-    what.extend(Some(labels(&logs["attributes"])).filter(|labels| labels != "-"));
+    let (kind, counted) = counted(rule);
+    let keys = ["text", "analyzer", "rule", "type", "level", "service"];
+    let mut what: Vec<String> =
+        keys.iter().filter_map(|key| Some(format!("{key}={}", counted[*key].as_str().filter(|text| !text.is_empty())?))).collect();
+    what.extend([&counted["attributes"], &counted["labels"]].map(labels).into_iter().filter(|labels| labels != "-"));
+    if counted["regressions"] == false {
+        what.push("regressions=false".to_owned());
+    }
     let by: Vec<String> = rows(rule, "group_by").iter().map(text).collect();
     let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
-    format!("count(logs{{{}}}[{window}]){by} {comparison}", what.join(" "))
+    format!("count({kind}{{{}}}[{window}]){by} {comparison}", what.join(" "))
+}
+
+/// Returns what a rule without a metric counts, and which of it.
+pub(super) fn counted(rule: &Value) -> (&'static str, &Value) {
+    let kinds = ["errors", "finding", "new_issue"];
+    let kind = kinds.into_iter().find(|kind| rule[*kind].is_object()).unwrap_or("logs");
+    (kind, &rule[kind])
 }
 
 pub(super) async fn alerts(args: &AlertsArgs, out: &mut Output<'_>) -> Answer {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use super::alerts::{condition, definition};
+use super::alerts::{condition, counted, definition};
 use super::args::{TestArgs, TestWhat};
 use super::client::{Client, ClientError};
 use super::output::{Output, say};
@@ -67,9 +67,37 @@ async fn rule(client: &Client, name: &str, json: bool, out: &mut Output<'_>) -> 
     let window = rule["window"].as_str().unwrap_or("5m").to_owned();
     if rule["metric"].is_string() {
         metric_rule(client, rule, window, json, out).await
-    } else {
+    } else if counted(rule).0 == "logs" {
         log_rule(client, rule, window, json, out).await
+    } else {
+        groups(client, name, json, out).await
     }
+}
+
+/// Shows what a rule has counted, group by group.
+async fn groups(client: &Client, name: &str, json: bool, out: &mut Output<'_>) -> Answer {
+    let answer = client.get_one("api/v1/rule-groups", name).await?;
+    let groups = rows(&answer, "groups");
+    if json {
+        json_lines(groups, out)?;
+        return Ok(Exit::Done);
+    }
+    if let Some(warning) = answer["warning"].as_str() {
+        say(format_args!("warning: {warning}"));
+    }
+    if answer["complete"] == false {
+        say("not everything within the window has been read yet");
+    }
+    if groups.is_empty() {
+        say("nothing within the window");
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&["COUNT", "LABELS", "NEWEST"]);
+    for group in groups {
+        table.row(vec![text(&group["count"]), labels(&group["labels"]), text(&group["title"])]);
+    }
+    table.write(out)?;
+    Ok(Exit::Done)
 }
 
 async fn metric_rule(client: &Client, rule: &Value, window: String, json: bool, out: &mut Output<'_>) -> Answer {

@@ -130,7 +130,12 @@ pub const OWN: &[Entry] = &[
     ),
     entry("watchfire_rule_evaluation_duration_seconds", Gauge, &[], "How long the last evaluation of all rules took."),
     entry("watchfire_rule_evaluations_total", Counter, &[], "Evaluations of all rules."),
-    entry("watchfire_rule_records_dropped_total", Counter, &["reason"], "Log records that rules could not count."),
+    entry(
+        "watchfire_rule_records_dropped_total",
+        Counter,
+        &["reason"],
+        "Log records, findings and issues that rules could not count.",
+    ),
     entry("watchfire_rules_failing", Gauge, &[], "Rules that could not be evaluated the last time."),
 ];
 
