@@ -103,7 +103,7 @@ async fn a_notification_arrives_signed_and_leaves_no_secret_behind() {
 
     let mut shown = format!("{:?}{}{}", host.log(), tried.stdout, tried.stderr);
     for path in ["receivers", "plugins", "plugins/ding", "outbox", "alerts", "status", "config", "plugins/ding/log"] {
-        shown.push_str(&host.client().get(&format!("/api/v1/{path}")).await.text());
+        shown.push_str(&host.client().get(&format!("/api/v1/{path}")).await.body);
     }
     host.kill9();
     for secret in [TOKEN, SECRET, "0123abc%2Fdef%2B456"] {
