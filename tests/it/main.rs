@@ -22,6 +22,7 @@ mod ingest;
 mod metrics;
 mod otlp;
 mod plugin_hostile;
+mod plugin_isolation;
 mod plugin_lifecycle;
 mod reload;
 mod search;

@@ -590,13 +590,16 @@ pub(crate) mod tests {
         let users: Vec<String> = (0..20).map(|number| format!("user{number}")).collect();
         let events: Vec<_> = users.iter().zip(0..).map(|(user, second)| (second, event(FAILED, user, "203.0.113.7", 3))).collect();
         let found = play(&mut Engine::new(settings()), &events);
-        assert_eq!(found, [
-            "BruteForce 203.0.113.7 x5 of 5",
-            "BruteForce 203.0.113.7 x8 of 8",
-            "PasswordSpraying 203.0.113.7 x10 of 10",
-            "BruteForce 203.0.113.7 x16 of 16",
-            "PasswordSpraying 203.0.113.7 x16 of 16",
-        ]);
+        assert_eq!(
+            found,
+            [
+                "BruteForce 203.0.113.7 x5 of 5",
+                "BruteForce 203.0.113.7 x8 of 8",
+                "PasswordSpraying 203.0.113.7 x10 of 10",
+                "BruteForce 203.0.113.7 x16 of 16",
+                "PasswordSpraying 203.0.113.7 x16 of 16",
+            ]
+        );
     }
 
     #[test]

@@ -214,7 +214,9 @@ fn finding(found: &Detection) -> Finding {
             "success_after_failures",
             severity::FATAL,
             format!("SSH login of {user} from {address} after {failures} failures"),
-            format!("{address} failed to log in {failures} times{on} and then got in as {user} with a password: it was perhaps guessed"),
+            format!(
+                "{address} failed to log in {failures} times{on} and then got in as {user} with a password: it was perhaps guessed"
+            ),
             format!("{address} {user}"),
         ),
     };
@@ -223,7 +225,8 @@ fn finding(found: &Detection) -> Finding {
     (finding.first_time, finding.last_time) = found.times;
     finding.sample_seqs.clone_from(&found.samples);
     let labels = [("address", &address), ("user", &user), ("host", &found.machine)];
-    finding.labels = labels.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key.to_owned(), value.clone())).collect();
+    finding.labels =
+        labels.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key.to_owned(), value.clone())).collect();
     finding
 }
 

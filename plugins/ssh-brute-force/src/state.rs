@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::{
-    Distinct, Engine, Episode, Known, MAX_DISTINCT, MAX_FAILURES, MAX_ORIGINS, MAX_USERS, Settings, Victim,
-};
+use crate::engine::{Distinct, Engine, Episode, Known, MAX_DISTINCT, MAX_FAILURES, MAX_ORIGINS, MAX_USERS, Settings, Victim};
 use crate::origin::Origin;
 
 /// Version of these bytes. A change of their meaning is a new version.
@@ -205,8 +203,7 @@ impl Reader<'_> {
         let connection = |number: u64| Some((u16::try_from(number >> 1).ok()?, number & 1 == 1));
         let connections = (0..self.length(MAX_DISTINCT)?).map(|_| self.number().and_then(connection)).collect::<Option<_>>()?;
         let (by_server, by_pam) = (self.number()?, self.number()?);
-        let entered =
-            (0..self.length(MAX_DISTINCT)?).map(|_| self.bytes().map(u64::from_be_bytes)).collect::<Option<_>>()?;
+        let entered = (0..self.length(MAX_DISTINCT)?).map(|_| self.bytes().map(u64::from_be_bytes)).collect::<Option<_>>()?;
         let machine = self.text()?;
         Some(Known { last, failures, users, next_spray_report, connections, by_server, by_pam, entered, machine })
     }

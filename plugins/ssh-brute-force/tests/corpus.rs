@@ -63,8 +63,13 @@ fn batches_and_restarts_change_nothing() {
 fn a_wrong_setting_is_named() {
     let wrong = |config: serde_json::Value| AnalyzerTester::<SshBruteForce>::new(config).err().unwrap().message;
     assert_eq!(wrong(serde_json::json!({"threshold": 1})), "config.threshold: expected 2 to 100, found 1");
-    assert!(wrong(serde_json::json!({"ignore": ["10.0.0.0/8", "10.0.0.0/99"]})).starts_with("config.ignore[1]: expected an address"));
-    assert_eq!(wrong(serde_json::json!({"window_seconds": "10m"})), "config.window_seconds: invalid type: string \"10m\", expected u64");
+    assert!(
+        wrong(serde_json::json!({"ignore": ["10.0.0.0/8", "10.0.0.0/99"]})).starts_with("config.ignore[1]: expected an address")
+    );
+    assert_eq!(
+        wrong(serde_json::json!({"window_seconds": "10m"})),
+        "config.window_seconds: invalid type: string \"10m\", expected u64"
+    );
 }
 
 #[test]
