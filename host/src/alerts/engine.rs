@@ -203,14 +203,14 @@ pub fn evaluate(rules: &[Rule], data: Data<'_>, known: &Known, options: Options,
                 evaluation.failures.extend(problem.map(|problem| Failure { rule: rule.name.clone(), problem }));
                 seen
             }
-            Condition::LogCount { .. } | Condition::Events { .. } => match data.windows.groups(rule) {
-                Some(groups) => look_at_counts(rule, groups, options, now),
-                // Counts are not complete yet: leave everything as it is.
-                None => {
+            Condition::LogCount { .. } | Condition::Events { .. } => {
+                let Some(groups) = data.windows.groups(rule) else {
+                    // Counts are not complete yet: leave everything as it is.
                     evaluation.alerts.extend(current.into_iter().map(|alert| (alert.fingerprint.clone(), alert.clone())));
                     continue;
-                }
-            },
+                };
+                look_at_counts(rule, groups, options, now)
+            }
         };
         if seen.len() > MAX_ALERTS_PER_RULE {
             seen.truncate(MAX_ALERTS_PER_RULE);

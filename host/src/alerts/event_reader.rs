@@ -149,12 +149,11 @@ impl EventReader {
             self.next = None;
             return Ok(false);
         };
-        let mut next = match self.next {
-            Some(next) => next,
-            None => {
-                self.complete_at = stored;
-                self.beginning(seen, clock.now().minus(longest))?
-            }
+        let mut next = if let Some(next) = self.next {
+            next
+        } else {
+            self.complete_at = stored;
+            self.beginning(seen, clock.now().minus(longest))?
         };
         let mut batches = 0;
         while next < stored && batches < READ_BATCHES {

@@ -255,8 +255,9 @@ impl Runner {
                 windows.lock().events.shift_back(last_now.since(now));
                 readers.iter_mut().for_each(|reader| reader.step_back(last_now, now));
             }
+            let backlogs = readers.iter_mut().map(|reader| reader.read(&windows, &clock));
             // Every source is read, whether or not another has more.
-            Ok(readers.iter_mut().fold(false, |backlog, reader| reader.read(&windows, &clock) || backlog))
+            Ok(backlogs.collect::<Vec<_>>().contains(&true))
         })
         .await
     }
