@@ -46,9 +46,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let connection = Connection::open_in_memory().unwrap();
-        for migration in MIGRATIONS {
-            connection.execute_batch(migration).unwrap();
-        }
+        connection.execute_batch(&MIGRATIONS.concat()).unwrap();
         let rules = vec![event_rule("ssh", WINDOW, any_finding(), &[])];
         let (source, now) = (TestEvents::new(), Timestamp::from_seconds(1_000_000));
         let process = Self::process(&rules, &source, &connection, &Known::new(), now);

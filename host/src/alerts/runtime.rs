@@ -255,9 +255,9 @@ impl Runner {
                 windows.lock().events.shift_back(last_now.since(now));
                 readers.iter_mut().for_each(|reader| reader.step_back(last_now, now));
             }
+            let backlogs = readers.iter_mut().map(|reader| reader.read(&windows, &clock));
             // Every source is read, whether or not another has more.
-            let backlogs: Vec<bool> = readers.iter_mut().map(|reader| reader.read(&windows, &clock)).collect();
-            Ok(backlogs.contains(&true))
+            Ok(backlogs.collect::<Vec<_>>().contains(&true))
         })
         .await
     }

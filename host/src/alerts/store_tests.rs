@@ -42,9 +42,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let connection = Connection::open_in_memory().unwrap();
-        for migration in MIGRATIONS {
-            connection.execute_batch(migration).unwrap();
-        }
+        connection.execute_batch(&MIGRATIONS.concat()).unwrap();
         Self {
             connection,
             leases: Leases::default(),
