@@ -73,7 +73,6 @@ impl Descriptor {
     }
 }
 
-#[expect(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Limits {
     /// No limit, one request at a time.
     fn default() -> Self {

@@ -152,9 +152,8 @@ fn user_from_address(rest: &str, kind: Kind) -> Option<Event<'_>> {
     let mut words = tail.split(' ');
     let origin = Origin::read(words.next()?)?;
     let port = match words.next() {
-        None | Some("[preauth]") => None,
+        None | Some("[preauth]" | "ssh2" | "ssh2:") => None,
         Some("port") => Some(words.next()?.trim_end_matches(':').parse().ok()?),
-        Some("ssh2" | "ssh2:") => None,
         Some(_) => return None,
     };
     let user = user.strip_prefix("invalid user ").or_else(|| user.strip_prefix("illegal user ")).unwrap_or(user);

@@ -11,7 +11,7 @@ const MIDNIGHT: u64 = 1_795_478_400_000_000_000;
 /// Returns the time of day that a line begins with, in nanoseconds since 1970.
 fn time(line: &str) -> u64 {
     let clock = &line["2026-11-24T".len()..];
-    let part = |range: std::ops::Range<usize>| clock[range].parse::<u64>().unwrap();
+    let part = |range: std::ops::Range<usize>| clock[range].parse::<u64>().expect("these are digits");
     MIDNIGHT + ((part(0..2) * 60 + part(3..5)) * 60 + part(6..8)) * 1_000_000_000 + part(9..15) * 1000
 }
 
@@ -20,7 +20,7 @@ fn records() -> impl Iterator<Item = Record> {
 }
 
 fn tester() -> AnalyzerTester<SshBruteForce> {
-    AnalyzerTester::new(serde_json::json!({})).unwrap()
+    AnalyzerTester::new(serde_json::json!({})).expect("the defaults are good")
 }
 
 fn draw(findings: &[Finding]) -> Vec<String> {

@@ -50,7 +50,9 @@ fn up(arguments: Vec<String>) -> Result<(), Failed> {
 /// Builds our components and says where they lie.
 fn build_components() -> Result<(), Failed> {
     components::ensure()?;
-    components::list(&components::folder()).iter().for_each(|file| eprintln!("{file}"));
+    for file in components::list(&components::folder()) {
+        eprintln!("{file}");
+    }
     Ok(())
 }
 

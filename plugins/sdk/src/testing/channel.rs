@@ -64,7 +64,6 @@ pub struct Delivered {
 }
 
 /// Returns a reply without headers.
-#[expect(clippy::unnecessary_wraps, reason = "it stands where a failure may")]
 pub fn reply(status: u16, body: impl Into<Vec<u8>>) -> Exchange {
     Ok(Reply { status, headers: Vec::new(), body: body.into(), truncated: false })
 }

@@ -24,14 +24,15 @@ struct State {
     series: BTreeMap<String, f64>,
     kept: Values,
     /// What the call under way has changed.
-    pending: BTreeMap<String, Option<(Vec<u8>, Option<u64>)>>,
+    pending: BTreeMap<String, Option<Kept>>,
     config: serde_json::Value,
     secrets: Placeholders,
     batch: Option<Batch>,
 }
 
-/// Values and when they expire.
-type Values = BTreeMap<String, (Vec<u8>, Option<u64>)>;
+/// A value and when it expires.
+type Kept = (Vec<u8>, Option<u64>);
+type Values = BTreeMap<String, Kept>;
 
 /// A line that a plugin wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +139,7 @@ impl FakeHost {
 }
 
 impl State {
-    fn value(&self, key: &str) -> Option<&(Vec<u8>, Option<u64>)> {
+    fn value(&self, key: &str) -> Option<&Kept> {
         let value = match self.pending.get(key) {
             Some(value) => value.as_ref(),
             None => self.kept.get(key),
@@ -160,7 +161,7 @@ impl State {
         Ok(())
     }
 
-    fn all(&self) -> impl Iterator<Item = (&str, &(Vec<u8>, Option<u64>))> {
+    fn all(&self) -> impl Iterator<Item = (&str, &Kept)> {
         let kept = self.kept.iter().filter(|(key, _)| !self.pending.contains_key(*key));
         let pending = self.pending.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
         kept.chain(pending).map(|(key, value)| (key.as_str(), value))
