@@ -187,7 +187,10 @@ impl Host {
                     (alerts::events::FINDINGS, Arc::new(analysis.clone()) as Arc<dyn alerts::events::EventSource>),
                     (alerts::events::ISSUES, Arc::new(errors.clone())),
                 ],
-                analyzers: Arc::new(move || analyzers.views().into_iter().map(|view| view.name).collect()),
+                analyzers: Arc::new(move || {
+                    let may_find = |kind: Option<plugins::Kind>| kind.is_none_or(|kind| kind == plugins::Kind::Analyzer);
+                    analyzers.views().into_iter().filter(|view| may_find(view.kind)).map(|view| view.name).collect()
+                }),
             };
             let (changed, stop) = (metrics.changed(), shutdown.clone());
             watched("alerting", ended.clone(), async move { alerts.run(sources, changed, stop).await })

@@ -55,10 +55,8 @@ pub(crate) fn measure(target: &Target) -> anyhow::Result<Report> {
         format!("{} records/s native, {} as a component ({:.0} %)", rate(native), rate(component), 100.0 * native / component),
     );
     let (without, with) = (rest(target, 0)?, rest(target, 3)?);
-    Ok(report.line(
-        "host at rest",
-        format!("{} without components, {} with three idle analyzers", megabytes(without), megabytes(with)),
-    ))
+    Ok(report
+        .line("host at rest", format!("{} without components, {} with three idle analyzers", megabytes(without), megabytes(with))))
 }
 
 struct Room {
