@@ -32,9 +32,9 @@ async fn channels<'a>(place: &str, modes: impl IntoIterator<Item = &'a str>) -> 
 
 /// Plans with channel `name` and returns what came of it and how long it took.
 async fn plan(room: &PluginRoom, name: &str) -> (Result<wire::Step, CallError>, Duration) {
-    let plugin = room.plugins().get(name).unwrap();
+    let plugin = room.plugins().get(name).expect("it was set up");
     let now = room.clock().now();
-    let mut session = plugin.open_channel(now).await.unwrap();
+    let mut session = plugin.open_channel(now).await.expect("it has not failed yet");
     let began = Instant::now();
     let planned = session.plan(notification(room), None, now).await;
     (planned, began.elapsed())
@@ -52,13 +52,13 @@ async fn with_analyzer<T: Send + 'static>(
     name: &str,
     work: impl FnOnce(&mut AnalyzerInstance, Timestamp) -> T + Send + 'static,
 ) -> Result<T, CallError> {
-    let plugin: Arc<Plugin> = room.plugins().get(name).unwrap();
+    let plugin: Arc<Plugin> = room.plugins().get(name).expect("it was set up");
     let now = room.clock().now();
     let work = move || {
         let mut instance = plugin.start_analyzer(Arc::new(MemoryKv::default()), now)?;
         Ok(work(&mut instance, now))
     };
-    tokio::task::spawn_blocking(work).await.unwrap()
+    tokio::task::spawn_blocking(work).await.expect("the host does not panic")
 }
 
 /// Does in an analyzer the call named `place`.

@@ -10,6 +10,7 @@ use watchfire_types::Timestamp;
 /// Requests of a measurement.
 const POSTS: usize = 300;
 
+#[expect(clippy::needless_pass_by_value, reason = "tests write `json!` there")]
 fn component(name: &str, config: Value) -> Value {
     json!({"component": components::find(name), "capabilities": ["kv", "secrets"], "config": config, "timeout": "60s"})
 }
@@ -39,7 +40,7 @@ async fn running(host: &Process, count: usize) {
 async fn latencies(host: &Process) -> Vec<f64> {
     let mut seconds = Vec::new();
     for number in 0..POSTS {
-        let at = Timestamp::from_nanos(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
+        let at = Timestamp::from_nanos(std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").as_nanos() as u64);
         let records = (0..10).map(|row| payload::log_record(at, 9, format!("post {number} row {row}"), Vec::new()));
         let body = payload::logs_request("shop", records.collect());
         let began = Instant::now();

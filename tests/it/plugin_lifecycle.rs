@@ -6,7 +6,7 @@ use watchfire_tasks::components;
 use watchfire_tests::{Installation, PluginRoom, eventually, plugin};
 
 fn component(name: &str) -> Vec<u8> {
-    std::fs::read(components::find(name)).unwrap()
+    std::fs::read(components::find(name)).expect("it was just built")
 }
 
 /// Returns a room without configuration and with `hostile-analyzer`, which behaves unless told otherwise, in its folder.
