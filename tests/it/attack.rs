@@ -80,7 +80,7 @@ async fn an_attack_in_a_log_is_told_once_by_each_way_and_resolved_once() {
         all.iter().all(|count| *count >= 2).then_some(())
     })
     .await;
-    assert_eq!(titles(&dingtalk), ["[FIRING:1] break-in", "[RESOLVED:1] break-in"]);
+    assert_eq!(titles(&dingtalk), ["[FIRING:1] break-in", "[RESOLVED] break-in"]);
     for delivery in dingtalk.deliveries() {
         let query = delivery.path.strip_prefix("/hook?").expect("it has parameters").to_owned();
         let mut check = Command::new(python::ensure().expect("there is a Python"));
