@@ -1,4 +1,4 @@
-// The small page: status, firing alerts, unresolved errors, recent logs. A client of the public API, like any other.
+// The small page: status, firing alerts, findings, unresolved errors, recent logs. A client of the public API, like any other.
 'use strict';
 
 const WORDS = {
@@ -6,13 +6,13 @@ const WORDS = {
     machine: '本机', alerts: '正在告警', parts: '组件', logs: '最近日志', all: '所有级别', pause: '暂停', resume: '继续', search: '搜索词',
     none: '没有正在触发的告警', up: '运行', records: '条日志', series: '个指标序列', away: '无法连接主机', processes: '进程', cpu: 'CPU', memory: '内存', disk: '磁盘', network: '网络 收/发',
     ok: '正常', degraded: '异常', inactive: '未启用', since: '自',
-    issues: '未解决的错误', none_issues: '没有未解决的错误', times: '次', resolve: '标为已解决',
+    findings: '最近的发现', none_findings: '过去一天没有发现', issues: '未解决的错误', none_issues: '没有未解决的错误', times: '次', resolve: '标为已解决',
   },
   en: {
     machine: 'This machine', alerts: 'Firing alerts', parts: 'Parts', logs: 'Recent logs', all: 'all levels', pause: 'Pause', resume: 'Resume', search: 'words, "a phrase", begin*',
     none: 'Nothing is firing.', up: 'up', records: 'log records', series: 'metric series', away: 'the host does not answer', processes: 'Processes', cpu: 'CPU', memory: 'Memory', disk: 'Disk', network: 'Network in / out',
     ok: 'ok', degraded: 'degraded', inactive: 'inactive', since: 'since',
-    issues: 'Unresolved errors', none_issues: 'No unresolved errors.', times: 'times', resolve: 'Resolve',
+    findings: 'Findings of the last day', none_findings: 'Analyzers have found nothing.', issues: 'Unresolved errors', none_issues: 'No unresolved errors.', times: 'times', resolve: 'Resolve',
   },
 };
 const language = navigator.language.startsWith('zh') ? 'zh' : 'en';
@@ -72,10 +72,21 @@ function issue(one) {
   return item;
 }
 
+const LEVELS = ['', 'TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
+
+function finding(one) {
+  const item = element('li', '');
+  const level = LEVELS[Math.ceil(one.severity_number / 4)] ?? '';
+  item.append(element('strong', level, level), ` ${one.title} `, element('small', `${one.plugin} · ${one.rule} · ${clock(one.last_at)}`));
+  item.title = one.message;
+  return item;
+}
+
 async function refresh() {
   try {
-    const [status, health, alerts, issues] = await Promise.all([
+    const [status, health, alerts, issues, findings] = await Promise.all([
       ask('api/v1/status'), ask('api/v1/health'), ask('api/v1/alerts?state=firing'), ask('api/v1/issues?status=unresolved&limit=10'),
+      ask('api/v1/findings?since=1d&limit=10'),
     ]);
     fill(at('state'), [
       element('strong', say(status.state), status.state),
@@ -101,6 +112,7 @@ async function refresh() {
       item.append(element('strong', alert.level ?? '', alert.level), ` ${alert.rule} `, element('small', `${labels} ${alert.annotations?.summary ?? ''} ${alert.fired_at ? `${say('since')} ${clock(alert.fired_at)}` : ''}`));
       return item;
     }) : [element('li', say('none'), 'quiet')]);
+    fill(at('findings'), findings.findings.length ? findings.findings.map(finding) : [element('li', say('none_findings'), 'quiet')]);
     fill(at('issues'), issues.issues.length ? issues.issues.map(issue) : [element('li', say('none_issues'), 'quiet')]);
   } catch (error) {
     fill(at('state'), [element('strong', `${say('away')}: ${error.message}`, 'degraded')]);
@@ -115,8 +127,7 @@ let last = null;
 function line(record) {
   const item = element('li', '');
   const level = record.severity_text || '';
-  const names = ['', 'TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
-  const name = names[Math.ceil(record.severity_number / 4)] ?? '';
+  const name = LEVELS[Math.ceil(record.severity_number / 4)] ?? '';
   const body = typeof record.body === 'string' ? record.body : JSON.stringify(record.body);
   const time = element('time', clock(record.timestamp));
   time.dateTime = record.timestamp;
