@@ -125,7 +125,11 @@ async fn grant(client: &Client, args: &EnableArgs) -> anyhow::Result<Value> {
     if args.grant_all {
         let plugin = client.get_one(PATH, &args.name).await?;
         let asks = &plugin["asks"];
-        say(format_args!("granting `{}`: {}", args.name, wishes(asks)));
+        let all = match wishes(asks) {
+            nothing if nothing == "-" => "nothing but its own log, its configuration and what it is shown".to_owned(),
+            all => all,
+        };
+        say(format_args!("granting `{}`: {all}", args.name));
         return Ok(json!({"capabilities": asks["capabilities"], "outbound": asks["outbound"], "config": config}));
     }
     if args.capability.is_empty() && args.outbound.is_empty() && config.is_null() {
