@@ -1,7 +1,7 @@
 //! The plugin room: finds components, looks at them, grants, runs and watches over them. The only module that names the runtime.
 //!
-//! [`load`] says what a component is, [`plugin`] calls into one that may run, [`guest`] is what it sees of the host, [`supervise`] counts
-//! and waits, [`room`] knows all of them, [`api`] speaks HTTP.
+//! `load` says what a component is, [`plugin`] calls into one that may run, `guest` is what it sees of the host, [`supervise`] counts
+//! and waits, `room` knows all of them, [`api`] speaks HTTP.
 
 pub mod api;
 mod bindings;
