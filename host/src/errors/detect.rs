@@ -5,6 +5,7 @@ use watchfire_types::{LogBatch, Severity};
 
 use super::stack;
 use crate::logs::Skim;
+use crate::logs::block::Columns;
 
 /// Attributes that make a record an error event.
 const KEYS: [&str; 3] = [keys::EXCEPTION_TYPE, keys::EXCEPTION_MESSAGE, keys::EXCEPTION_STACKTRACE];
@@ -18,10 +19,15 @@ pub fn is_error(batch: &LogBatch, row: usize) -> bool {
     Detector::new(batch, true).is_error(row)
 }
 
-/// Returns whether a batch of which only dictionary and severities are known may hold error events, and needs its other columns.
+/// Returns which columns tell error events from other records in a batch of which only dictionary and severities are known; `None` if
+/// it cannot hold any. Without an exception among its attributes, only a stack trace in a body makes one.
 #[must_use]
-fn may_hold_errors(head: &LogBatch, auto_capture: bool) -> bool {
-    KEYS.iter().any(|key| head.dict.find(key).is_some()) || (auto_capture && head.severity.iter().any(|number| is_severe(*number)))
+pub fn telling_columns(head: &LogBatch, auto_capture: bool) -> Option<Columns> {
+    if KEYS.iter().any(|key| head.dict.find(key).is_some()) {
+        return Some(Columns::ALL);
+    }
+    let severe = auto_capture && head.severity.iter().any(|number| is_severe(*number));
+    severe.then_some(Columns { body: true, ..Columns::HEAD })
 }
 
 /// A level that a stack trace goes with. Who gives none does not say that it is harmless.
@@ -31,7 +37,7 @@ fn is_severe(number: u8) -> bool {
 
 /// Calls `work` with what to ask the log for, to get its error events and nothing else.
 pub fn skimming<T>(auto_capture: bool, work: impl FnOnce(&Skim<'_>) -> T) -> T {
-    work(&Skim { may_hold: &|head| may_hold_errors(head, auto_capture), rows: &|batch| Detector::new(batch, auto_capture).rows() })
+    work(&Skim { columns: &|head| telling_columns(head, auto_capture), rows: &|batch| Detector::new(batch, auto_capture).rows() })
 }
 
 /// Looks for error events in one batch.
@@ -105,6 +111,6 @@ mod tests {
         assert_eq!(Detector::new(&batch, true).rows(), [1, 2, 4]);
         assert_eq!(Detector::new(&batch, false).rows(), [1]);
         assert_eq!((0..batch.len()).filter(|row| is_error(&batch, *row)).collect::<Vec<_>>(), [1, 2, 4]);
-        assert!(may_hold_errors(&batch, false));
+        assert_eq!(telling_columns(&batch, false), Some(Columns::ALL));
     }
 }

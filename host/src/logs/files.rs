@@ -44,10 +44,10 @@ pub(super) struct DayFile {
 
 /// What a consumer of the log that looks for few records says of them.
 pub struct Skim<'a> {
-    /// Whether a block may hold some of them, of which only times, severities and dictionary are known. Its other columns are not
-    /// even decompressed if not.
-    pub may_hold: &'a dyn Fn(&LogBatch) -> bool,
-    /// Which rows of a batch they are, in their order.
+    /// Which columns of a block tell its rows apart, of which only times, severities and dictionary are known; `None` if it cannot hold
+    /// any. Other columns are not even decompressed before there is such a row.
+    pub columns: &'a dyn Fn(&LogBatch) -> Option<Columns>,
+    /// Which rows of a batch with those columns they are, in their order.
     pub rows: &'a dyn Fn(&LogBatch) -> Vec<usize>,
 }
 
@@ -391,21 +391,19 @@ pub(super) fn stored_time(nanos: u64) -> i64 {
 
 /// Returns the seqs of all records of a block, and those records of it that are asked for.
 fn skimmed(data: &[u8], first_seq: u64, skim: Option<&Skim<'_>>) -> Result<(Vec<u64>, LogBatch), block::BlockError> {
-    if let Some(skim) = skim {
-        let head = block::decode(data, first_seq, Columns::HEAD)?;
-        if !(skim.may_hold)(&head) {
-            return Ok((head.seq, LogBatch::default()));
+    let Some(skim) = skim else {
+        let block = block::decode(data, first_seq, Columns::ALL)?;
+        return Ok((block.seq.clone(), block));
+    };
+    let head = block::decode(data, first_seq, Columns::HEAD)?;
+    let mut found = LogBatch::default();
+    if let Some(columns) = (skim.columns)(&head) {
+        let rows = (skim.rows)(&block::decode(data, first_seq, columns)?);
+        if !rows.is_empty() {
+            found.append(&block::decode(data, first_seq, Columns::ALL)?, rows);
         }
     }
-    let block = block::decode(data, first_seq, Columns::ALL)?;
-    let seqs = block.seq.clone();
-    let Some(skim) = skim else { return Ok((seqs, block)) };
-    let rows = (skim.rows)(&block);
-    let mut found = LogBatch::default();
-    if !rows.is_empty() {
-        found.append(&block, rows);
-    }
-    Ok((seqs, found))
+    Ok((head.seq, found))
 }
 
 /// Returns the records of `blocks` with `cursor < seq <= bound`, in order of `seq`.

@@ -6,6 +6,7 @@ use watchfire_types::attributes::keys;
 use watchfire_types::log::RecordHead;
 use watchfire_types::{LogRecord, Severity, ValueRef};
 
+use super::block::Columns;
 use super::files::MIGRATIONS;
 use super::outlines::Outlines;
 use super::*;
@@ -55,7 +56,7 @@ impl Store {
     /// Returns the severe records, without reading the others.
     fn skimmed(&self) -> Vec<LogRecord> {
         let skim = Skim {
-            may_hold: &|head| head.severity.iter().any(|number| *number >= 17),
+            columns: &|head| head.severity.iter().any(|number| *number >= 17).then_some(Columns::HEAD),
             rows: &|batch| (0..batch.len()).filter(|row| batch.severity[*row] >= 17).collect(),
         };
         let mut records = Vec::new();
