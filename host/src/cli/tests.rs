@@ -90,7 +90,7 @@ fn host() -> Router {
         }))
         .route("/api/v1/export/{what}", get(|Path(what): Path<String>| async move {
             match what.as_str() {
-                "errors" => ApiError::not_found("the error engine is not built yet").into_response(),
+                "errors" => ApiError::not_found("there is nothing to export").into_response(),
                 "alerts" => String::new().into_response(),
                 _ => format!("{{\"timestamp\":\"2025-01-02T03:04:05Z\",\"body\":\"{what} 1\"}}\n{{\"body\":\"{what} 2\"}}\n").into_response(),
             }

@@ -56,7 +56,7 @@ pub struct RawConfig {
     pub error_tracking: RawErrorTracking,
     /// Rules, and who is told.
     pub alerting: RawAlerting,
-    /// Patterns and anomalies in logs. Accepted; inactive until the analysis engine is built.
+    /// Whether analyzers run; patterns in logs, accepted and inactive until they are mined.
     pub log_analysis: RawLogAnalysis,
     /// WebAssembly components: where they lie, and what each may do.
     pub plugins: RawPlugins,
