@@ -52,9 +52,7 @@ fn from_config(descriptor: &Descriptor, settings: &PluginConfig) -> Vec<String> 
 
 /// Returns `scheme://host:port` of a URL.
 fn origin(url: &str) -> Option<String> {
-    let url = url::Url::parse(url).ok()?;
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    Some(format!("{}://{}{port}", url.scheme(), url.host_str()?))
+    url::Url::parse(url).ok().filter(url::Url::has_host).map(|url| super::origin::of(&url))
 }
 
 /// Returns everywhere that a component asks to send to.
