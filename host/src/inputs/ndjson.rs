@@ -40,8 +40,9 @@ const BODY_KEYS: [&str; 5] = ["message", "msg", "body", "_msg", "log"];
 const SERVICE_KEYS: [&str; 2] = ["service", "service.name"];
 
 /// The keys of a record as the API writes it.
-const RECORD_KEYS: [&str; 13] = [
+const RECORD_KEYS: [&str; 14] = [
     "seq",
+    "pattern",
     "timestamp",
     "observed_timestamp",
     "severity_number",
@@ -441,7 +442,7 @@ mod tests {
             event_name: String, trace_id: [u8; 16], span_id: [u8; 8], flags: u32,
         ) -> LogRecord {
             LogRecord {
-                seq: "17".to_owned(), timestamp: Timestamp::from_nanos(timestamp), observed_timestamp: Timestamp::from_nanos(observed),
+                seq: "17".to_owned(), pattern: "5".to_owned(), timestamp: Timestamp::from_nanos(timestamp), observed_timestamp: Timestamp::from_nanos(observed),
                 severity_number, severity_text, body, attributes, resource, scope, event_name,
                 trace_id: watchfire_types::log::hex(&trace_id), span_id: watchfire_types::log::hex(&span_id), flags,
             }
@@ -455,7 +456,7 @@ mod tests {
             let line = serde_json::to_string(&record).unwrap();
             let (batch, answer) = decode(line.as_bytes(), &defaults, usize::MAX).unwrap();
             prop_assert_eq!(answer, IngestAnswer::default());
-            prop_assert_eq!(batch.record(0), LogRecord { seq: String::new(), ..record });
+            prop_assert_eq!(batch.record(0), LogRecord { seq: String::new(), pattern: String::new(), ..record });
         }
 
         #[test]

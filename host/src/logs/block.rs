@@ -7,11 +7,12 @@
 
 use std::cell::RefCell;
 
+use rustc_hash::FxHashMap;
 use watchfire_types::attributes::Attributes;
 use watchfire_types::log::{Dictionary, LogBatch, TextColumn, ValueColumn};
 
-/// Version of the layout above, written into each block.
-const FORMAT: u8 = 1;
+/// Version of the layout above, written into each block. Format 1 had no patterns.
+const FORMAT: u8 = 2;
 const SECTIONS: usize = 5;
 const HEADER_BYTES: usize = 5 + SECTIONS * 12;
 /// No section is larger when decompressed: a commit holds at most 8 MB, a merged block about four times that.
@@ -87,8 +88,9 @@ pub fn decode(block: &[u8], first_seq: u64, columns: Columns) -> Result<LogBatch
     if block.len() < HEADER_BYTES {
         return Err(BlockError::Length);
     }
-    if block[0] != FORMAT {
-        return Err(BlockError::Format(block[0]));
+    let format = block[0];
+    if !(1..=FORMAT).contains(&format) {
+        return Err(BlockError::Format(format));
     }
     let number = |at: usize| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]) as usize;
     let rows = number(1);
@@ -113,7 +115,7 @@ pub fn decode(block: &[u8], first_seq: u64, columns: Columns) -> Result<LogBatch
     if rows > raw[1].len() {
         return Err(BlockError::Length);
     }
-    decode_head(&raw[1], rows, first_seq, &mut batch)?;
+    decode_head(&raw[1], format, rows, first_seq, &mut batch)?;
     decode_ids(&raw[2], rows, &mut batch)?;
     batch.body = if columns.body { decode_values(&mut Reader(&raw[3]), rows)? } else { empty_values(rows) };
     if columns.attributes {
@@ -287,10 +289,42 @@ fn encode_head(batch: &LogBatch) -> Vec<u8> {
             put(&mut section, u64::from(*value));
         }
     }
+    encode_patterns(&batch.pattern, &mut section);
     section
 }
 
-fn decode_head(section: &[u8], rows: usize, first_seq: u64, batch: &mut LogBatch) -> Result<(), BlockError> {
+/// Patterns: 0 when none were looked for, else 1, the distinct ids in the order in which they come, and where in that list each row's is.
+fn encode_patterns(patterns: &[u64], section: &mut Vec<u8>) {
+    section.push(u8::from(!patterns.is_empty()));
+    if patterns.is_empty() {
+        return;
+    }
+    let mut places: FxHashMap<u64, u64> = FxHashMap::default();
+    let mut ids = Vec::new();
+    let rows: Vec<u64> = patterns
+        .iter()
+        .map(|id| {
+            *places.entry(*id).or_insert_with(|| {
+                ids.push(*id);
+                ids.len() as u64 - 1
+            })
+        })
+        .collect();
+    put(section, ids.len() as u64);
+    ids.iter().for_each(|id| put(section, *id));
+    rows.iter().for_each(|place| put(section, *place));
+}
+
+fn decode_patterns(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<u64>, BlockError> {
+    if reader.byte()? == 0 {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<u64> = (0..reader.count()?).map(|_| reader.number()).collect::<Result<_, _>>()?;
+    let id = |place: u64| ids.get(place as usize).copied().ok_or(BlockError::Length);
+    (0..rows).map(|_| reader.number().and_then(id)).collect()
+}
+
+fn decode_head(section: &[u8], format: u8, rows: usize, first_seq: u64, batch: &mut LogBatch) -> Result<(), BlockError> {
     let mut reader = Reader(section);
     if reader.byte()? == 0 {
         batch.seq = (0..rows as u64).map(|row| first_seq + row).collect();
@@ -326,6 +360,9 @@ fn decode_head(section: &[u8], rows: usize, first_seq: u64, batch: &mut LogBatch
     batch.scope = column(strings)?;
     batch.event_name = column(strings)?;
     batch.flags = column(1 << 32)?;
+    if format >= 2 {
+        batch.pattern = decode_patterns(&mut reader, rows)?;
+    }
     Ok(())
 }
 
@@ -477,8 +514,12 @@ pub(crate) mod tests {
     pub(crate) fn batches() -> impl Strategy<Value = LogBatch> {
         let attributes = || proptest::collection::vec(("[a-d]", value()), 0..4);
         let record = (any::<[u64; 2]>(), 0..25_u8, "[A-Z]{0,3}", value(), attributes(), any::<([u8; 16], [u8; 8], u32)>(), 0..3_u8);
-        proptest::collection::vec(record, 0..20).prop_map(|records| {
+        let patterns = proptest::option::of(proptest::collection::vec(any::<u64>(), 3));
+        (proptest::collection::vec(record, 0..20), patterns).prop_map(|(records, patterns)| {
             let mut batch = LogBatch::default();
+            if let Some(ids) = patterns {
+                batch.pattern = ids.iter().copied().cycle().take(records.len()).collect();
+            }
             for (times, severity, text, body, attributes, (trace_id, span_id, flags), service) in records {
                 let resource = batch.resource(vec![(keys::SERVICE_NAME.into(), format!("service-{service}").into())]);
                 let head = RecordHead {

@@ -16,6 +16,9 @@ pub struct LogRecord {
     /// Position in the log: assigned when the record is stored, strictly increasing. A decimal string, because it may pass 2^53.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub seq: String,
+    /// Id of the pattern that its body has, as a decimal string; empty when none was looked for.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub pattern: String,
     /// When it happened.
     pub timestamp: Timestamp,
     /// When it was read or received.
@@ -112,6 +115,8 @@ impl LogRecord {
 pub struct LogBatch {
     /// Position in the log. Empty until the batch is stored.
     pub seq: Vec<u64>,
+    /// Id of each body's pattern; 0 for none. Empty until patterns have been looked for.
+    pub pattern: Vec<u64>,
     /// When it happened, nanoseconds.
     pub time: Vec<u64>,
     /// When it was read or received, nanoseconds.
@@ -315,6 +320,7 @@ impl LogBatch {
     pub fn record(&self, row: usize) -> LogRecord {
         LogRecord {
             seq: self.seq.get(row).map_or_else(String::new, u64::to_string),
+            pattern: self.pattern.get(row).filter(|id| **id != 0).map_or_else(String::new, u64::to_string),
             timestamp: Timestamp::from_nanos(self.time[row]),
             observed_timestamp: Timestamp::from_nanos(self.observed[row]),
             severity_number: self.severity[row],
@@ -332,6 +338,11 @@ impl LogBatch {
 
     /// Appends rows `rows` of `other`, `seq` included where `other` has it.
     pub fn append(&mut self, other: &Self, rows: impl IntoIterator<Item = usize>) {
+        // Either side may not have been looked at for patterns.
+        let has_patterns = !self.pattern.is_empty() || !other.pattern.is_empty();
+        if has_patterns {
+            self.pattern.resize(self.len(), 0);
+        }
         let dict: Vec<u32> = other.dict.strings().iter().map(|text| self.dict.intern(text)).collect();
         let mut resources = vec![u32::MAX; other.resources.len()];
         for row in rows {
@@ -341,6 +352,9 @@ impl LogBatch {
             }
             self.resource.push(resources.get(theirs).copied().unwrap_or(0));
             self.seq.extend(other.seq.get(row));
+            if has_patterns {
+                self.pattern.push(other.pattern.get(row).copied().unwrap_or(0));
+            }
             self.time.push(other.time[row]);
             self.observed.push(other.observed[row]);
             self.severity.push(other.severity[row]);
