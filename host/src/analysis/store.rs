@@ -15,7 +15,8 @@ use crate::store::crash::crash_point;
 use crate::store::{Database, Migration, StoreError};
 
 /// Schema of `analysis.db`.
-pub const MIGRATIONS: &[Migration] = &[include_str!("../../migrations/analysis/0001_analysis.sql")];
+pub const MIGRATIONS: &[Migration] =
+    &[include_str!("../../migrations/analysis/0001_analysis.sql"), include_str!("../../migrations/analysis/0002_anomalies.sql")];
 
 /// Most findings kept.
 pub const MAX_FINDINGS: u64 = 100_000;
