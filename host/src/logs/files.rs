@@ -22,6 +22,7 @@ use crate::store::{Migration, StoreError};
 pub(super) const MIGRATIONS: &[Migration] = &[
     include_str!("../../migrations/logs/0001_logs.sql"),
     include_str!("../../migrations/logs/0002_offset_age.sql"),
+    include_str!("../../migrations/logs/0003_offset_cursor.sql"),
     include_str!("../../migrations/logs/0004_summaries.sql"),
 ];
 /// Files of an older format have no summaries: one that is closed stays as it is until it is next written to.
@@ -425,7 +426,7 @@ impl DayFile {
     /// Returns the offsets of tailed files, each with the time when it was stored, in nanoseconds.
     pub(super) fn offsets(connection: &Connection) -> rusqlite::Result<Vec<(FileOffset, u64)>> {
         connection
-            .prepare_cached("SELECT path, device, inode, offset, fingerprint, updated_at FROM file_offsets")?
+            .prepare_cached("SELECT path, device, inode, offset, fingerprint, updated_at, cursor FROM file_offsets")?
             .query_map([], |row| {
                 let file = FileOffset {
                     path: row.get(0)?,
@@ -433,6 +434,7 @@ impl DayFile {
                     inode: row.get::<_, i64>(2)? as u64,
                     offset: row.get::<_, i64>(3)? as u64,
                     fingerprint: row.get::<_, i64>(4)? as u64,
+                    cursor: row.get(6)?,
                 };
                 Ok((file, row.get::<_, i64>(5)? as u64))
             })?
