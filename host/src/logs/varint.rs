@@ -69,7 +69,6 @@ impl<'a> Reader<'a> {
         if count > self.0.len() { Err(Cut) } else { Ok(count) }
     }
 
-    #[expect(dead_code, reason = "for blocks of format 3")]
     /// A count of which there are at most `most`.
     pub(super) fn count_of(&mut self, most: usize) -> Result<usize, Cut> {
         let count = self.number()? as usize;
