@@ -17,7 +17,7 @@ const RECENT_DAYS: u64 = 3;
 /// How far windows of the same time may be apart.
 const NEIGHBOURS: u64 = HOUR;
 /// What was unusual so many times in five weeks is so by nature.
-const OFTEN: usize = 2;
+const OFTEN: usize = 3;
 /// What is unusual for so long is the new usual.
 pub const NEW_USUAL_AFTER: u64 = DAY;
 

@@ -113,6 +113,16 @@ impl Analysis {
         found
     }
 
+    /// Returns what is known of a pattern; nothing while the detectors do not run.
+    #[must_use]
+    pub fn known_pattern(&self, source: &str, pattern: u64) -> Option<watchfire_anomalies::engine::Known> {
+        let engine = self.0.detectors.0.engine.lock();
+        let engine = engine.as_ref()?;
+        let series =
+            watchfire_anomalies::Series { source: engine.source_id(source)?, key: watchfire_anomalies::Key::pattern(pattern) };
+        engine.known(series).copied()
+    }
+
     /// Returns what is known of each source, at most `limit` of them, and which detectors judge it. Blocks on disk.
     ///
     /// # Errors

@@ -6,7 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use watchfire_anomalies::engine::{Kept, Known, Source};
 use watchfire_anomalies::ledger::{Entry, Ledger};
 use watchfire_anomalies::past::KEPT_DAYS;
-use watchfire_anomalies::{Anomaly, DayCounts, Detector, Direction, Engine, Evidence, Key, Past, Series, Settings, SourceId, Window};
+use watchfire_anomalies::{
+    Anomaly, DayCounts, Detector, Direction, Engine, Evidence, Key, Past, Series, Settings, SourceId, Window,
+};
 use watchfire_types::Timestamp;
 
 use super::types::Told;
@@ -162,10 +164,13 @@ pub fn mute(connection: &Connection, id: u64, muted: bool, now: Timestamp) -> ru
         .optional()?;
     let Some((detector, source, key)) = found else { return Ok(false) };
     if muted {
-        connection.execute("INSERT OR REPLACE INTO anomaly_mutes VALUES (?1, ?2, ?3, ?4)", params![detector, source, key, nanos(now)])?;
-    } else {
         connection
-            .execute("DELETE FROM anomaly_mutes WHERE detector = ?1 AND source = ?2 AND key = ?3", params![detector, source, key])?;
+            .execute("INSERT OR REPLACE INTO anomaly_mutes VALUES (?1, ?2, ?3, ?4)", params![detector, source, key, nanos(now)])?;
+    } else {
+        connection.execute(
+            "DELETE FROM anomaly_mutes WHERE detector = ?1 AND source = ?2 AND key = ?3",
+            params![detector, source, key],
+        )?;
     }
     Ok(true)
 }
@@ -200,13 +205,17 @@ pub fn write(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
     for ((day, series), added) in days {
         let mut counts = past.day(series, day)?.unwrap_or_default();
         added.into_iter().for_each(|(place, count)| counts.add(place, count));
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO anomaly_days VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![day, series.source, series.key.0, counts.to_bytes()])?;
+        connection.prepare_cached("INSERT OR REPLACE INTO anomaly_days VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+            day,
+            series.source,
+            series.key.0,
+            counts.to_bytes()
+        ])?;
     }
     for (id, source) in &write.sources {
-        connection.prepare_cached("INSERT OR REPLACE INTO anomaly_sources VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?.execute(
-            params![
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO anomaly_sources VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
+            .execute(params![
                 id,
                 source.name,
                 signed(source.first.0),
@@ -217,8 +226,7 @@ pub fn write(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
                 signed(source.tracked as u64),
                 signed(source.known_below),
                 source.crowded
-            ],
-        )?;
+            ])?;
     }
     for (series, known) in &write.series {
         connection.prepare_cached("INSERT OR REPLACE INTO anomaly_series VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(

@@ -385,7 +385,10 @@ fn drive(
                 let reason = format!("{failed}{cause}");
                 let before = analysis.0.detectors.0.failure.lock().replace(reason.clone());
                 if before.as_ref() != Some(&reason) {
-                    error!(reason, "what is unusual cannot be looked for; it is tried again every second, and nothing is lost meanwhile");
+                    error!(
+                        reason,
+                        "what is unusual cannot be looked for; it is tried again every second, and nothing is lost meanwhile"
+                    );
                 }
                 // Whatever is in memory may not be what is stored.
                 watcher = None;
