@@ -58,7 +58,7 @@ impl Index {
                 // Enough of the message must be words of the pattern.
                 if better
                     && Some(entry.slot) != but
-                    && entry.words * 5 >= words * 2
+                    && entry.words * 2 >= words
                     && describes(&entry.shape, &entry.codes, message, codes)
                 {
                     best = Some(entry);

@@ -19,7 +19,7 @@ const MAX_MERGES: usize = 1 << 16;
 /// New patterns after which the second stage runs, at least.
 const MIN_UNSETTLED: usize = 32;
 /// How often the second stage looks again at what it has merged.
-const MAX_ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 12;
 
 /// What a [`Miner`] is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]

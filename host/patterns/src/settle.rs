@@ -133,6 +133,9 @@ fn weight(kind: Kind, text: &[u8]) -> u8 {
         Kind::Word if text.iter().all(|byte| !byte.is_ascii_alphabetic()) && text.is_ascii() => ABSENT,
         Kind::Word if is_absence(text) => ABSENT,
         Kind::Word if vocabulary::contains(text) => WORD,
+        // `SYN_SENT`, `onStart`, `QuorumPeer`: names that programs have for few things.
+        Kind::Word if text.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'-')) => WORD + 1,
+        Kind::Word if text[1..].iter().any(u8::is_ascii_uppercase) && text.iter().all(u8::is_ascii_alphabetic) => WORD + 3,
         Kind::Word => NAME,
     }
 }
@@ -211,28 +214,58 @@ pub(crate) fn same(shapes: &[&Shape]) -> Vec<Vec<u32>> {
             }
         });
     }
-    let mut sets = Sets::new(shapes.len());
-    for members in buckets.values() {
-        if is_variable(&views, members) {
-            for (index, _) in &members[1..] {
-                sets.join(members[0].0, *index);
+    // What agrees in most is decided first, and each pattern only once: what it becomes is looked at again in the next round.
+    let mut buckets: Vec<_> = buckets.into_iter().map(|(key, members)| (Around::of(&views, &members), key, members)).collect();
+    buckets.sort_unstable_by_key(|(around, key, _)| (std::cmp::Reverse(around.words), around.varied, *key));
+    let mut taken = vec![false; shapes.len()];
+    let mut groups = Vec::new();
+    for (around, _, mut members) in buckets {
+        members.retain(|(index, _)| !taken[*index as usize]);
+        members.dedup_by_key(|(index, _)| *index);
+        if members.len() > 1 && is_variable(&views, &members, around) {
+            for (index, _) in &members {
+                taken[*index as usize] = true;
             }
+            groups.push(members.into_iter().map(|(index, _)| index).collect());
         }
     }
-    sets.into_groups()
+    groups
+}
+
+/// How much agrees around a place.
+#[derive(Clone, Copy)]
+struct Around {
+    /// Telling words outside it.
+    words: u16,
+    /// Most telling words inside it.
+    inside: u16,
+    /// 0 for a single element, 1 for two of them, 2 for a run.
+    varied: u8,
+}
+
+impl Around {
+    fn of(views: &[View], members: &[(u32, Place)]) -> Self {
+        let mut around = Self { words: u16::MAX, inside: 0, varied: 0 };
+        for (index, place) in members {
+            let view = &views[*index as usize];
+            let mut inside = view.telling[place.end] - view.telling[place.start];
+            if place.second > 0 {
+                inside += u16::from(view.elements[place.second].telling);
+            }
+            around.words = around.words.min(view.telling[view.elements.len()] - inside);
+            around.inside = around.inside.max(inside);
+            around.varied = around.varied.max(if place.second > 0 { 1 } else if place.end > place.start + 1 { 2 } else { 0 });
+        }
+        around
+    }
 }
 
 /// Returns whether what stands in the same place of these patterns is a variable.
-fn is_variable(views: &[View], members: &[(u32, Place)]) -> bool {
+fn is_variable(views: &[View], members: &[(u32, Place)], around: Around) -> bool {
     let mut first = Values::default();
     let mut second = Values::default();
-    let mut around = u16::MAX;
     for (index, place) in members {
         let view = &views[*index as usize];
-        let words = view.telling[view.elements.len()]
-            - (view.telling[place.end] - view.telling[place.start])
-            - if place.second > 0 { u16::from(view.elements[place.second].telling) } else { 0 };
-        around = around.min(words);
         let assigned = |at: usize| at > 0 && view.elements[at - 1].assigns;
         first.add(&view.elements[place.start..place.end], assigned(place.start));
         if place.second > 0 {
@@ -240,49 +273,16 @@ fn is_variable(views: &[View], members: &[(u32, Place)]) -> bool {
         }
     }
     let name = u32::from(NAME);
-    let needed = match around {
+    let needed = match around.words {
         0 => return false,
+        // A text of several words needs more around it than it has itself.
+        words if around.varied == 2 && (words < 3 || words < around.inside) => return false,
         1 => 4 * name,
         2 => 2 * name,
-        _ => 2 * name - 3,
+        3 => 2 * name - 3,
+        4..=5 => 2 * name - 6,
+        6..=9 => name,
+        _ => name / 2,
     };
-    let is_pair = members[0].1.second > 0;
-    first.seen.len() > 1 && first.weight >= needed && (!is_pair || second.seen.len() > 1 && second.weight >= needed)
-}
-
-/// Disjoint sets.
-struct Sets {
-    parent: Vec<u32>,
-}
-
-impl Sets {
-    fn new(count: usize) -> Self {
-        Self { parent: (0..count as u32).collect() }
-    }
-
-    fn find(&mut self, mut at: u32) -> u32 {
-        while self.parent[at as usize] != at {
-            let above = self.parent[self.parent[at as usize] as usize];
-            self.parent[at as usize] = above;
-            at = above;
-        }
-        at
-    }
-
-    fn join(&mut self, a: u32, b: u32) {
-        let (a, b) = (self.find(a), self.find(b));
-        self.parent[a.max(b) as usize] = a.min(b);
-    }
-
-    /// Returns the sets of more than one, each in order.
-    fn into_groups(mut self) -> Vec<Vec<u32>> {
-        let mut groups: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
-        for index in 0..self.parent.len() as u32 {
-            let root = self.find(index);
-            groups.entry(root).or_default().push(index);
-        }
-        let mut groups: Vec<_> = groups.into_values().filter(|group| group.len() > 1).collect();
-        groups.sort_unstable();
-        groups
-    }
+    first.seen.len() > 1 && first.weight >= needed && (around.varied != 1 || second.seen.len() > 1 && second.weight >= needed)
 }

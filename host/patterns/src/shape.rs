@@ -159,9 +159,16 @@ pub(crate) fn mark_code(byte: u8) -> u64 {
     u64::from(byte) + 1
 }
 
-/// Returns whether an element says what happened: a word of at least two letters.
+/// Returns whether an element says what happened: a word of at least two letters that is not just grammar.
 pub(crate) fn is_telling(kind: Kind, text: &[u8]) -> bool {
-    kind == Kind::Word && text.len() > 1 && text.iter().any(u8::is_ascii_alphabetic) || kind == Kind::Word && !text.is_ascii()
+    const GRAMMAR: [&[u8]; 22] = [
+        b"to", b"of", b"for", b"in", b"on", b"at", b"by", b"with", b"from", b"is", b"are", b"was", b"be", b"the", b"an", b"and", b"or", b"as",
+        b"it", b"has", b"been", b"this",
+    ];
+    kind == Kind::Word
+        && text.len() > 1
+        && (text.iter().any(u8::is_ascii_alphabetic) || !text.is_ascii())
+        && !(text.len() <= 4 && GRAMMAR.contains(&text))
 }
 
 /// Hashes the elements of a message as they come.
