@@ -33,6 +33,7 @@ mod settle;
 mod shape;
 mod stamp;
 mod stored;
+mod texts;
 mod variables;
 mod vocabulary;
 

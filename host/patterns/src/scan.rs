@@ -9,6 +9,8 @@ use crate::chunk;
 pub(crate) const MAX_TOKENS: usize = 256;
 /// Most bytes of one line that are looked at.
 pub(crate) const MAX_BYTES: usize = 16 << 10;
+/// Words with digits of one message that are taken for words.
+pub(crate) const MAX_NAMES: u8 = 2;
 /// Longest quoted text that is taken for one value.
 const MAX_QUOTED: usize = 400;
 
@@ -16,6 +18,8 @@ const MAX_QUOTED: usize = 400;
 pub(crate) trait Sink {
     /// A word that belongs to the message. Offsets are those of the text that is scanned.
     fn word(&mut self, text: &[u8], start: usize, end: usize);
+    /// A word with a digit that may be a name. Only the first few of a message are words: each has ten forms.
+    fn name(&mut self, text: &[u8], start: usize, end: usize);
     /// A value, possibly empty.
     fn hole(&mut self, text: &[u8], start: usize, end: usize);
     /// One byte of punctuation.

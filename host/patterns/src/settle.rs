@@ -8,8 +8,8 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::bytes::{SEED, then};
-use crate::shape::{Kind, Shape, is_telling};
-use crate::vocabulary;
+use crate::shape::{Kind, Shape, is_telling, mark_code};
+use crate::{texts, vocabulary};
 
 /// Elements of a pattern that are varied.
 const MAX_VARIED: usize = 64;
@@ -26,8 +26,6 @@ struct Element {
     telling: bool,
     /// Whether it begins a run.
     space: bool,
-    /// Whether it is a mark after which values stand: `=`.
-    assigns: bool,
 }
 
 /// A pattern as this stage sees it.
@@ -58,7 +56,6 @@ impl View {
                     weight: weight(token.kind, text),
                     telling: is_telling(token.kind, text),
                     space: token.space,
-                    assigns: token.kind == Kind::Mark && text == b"=",
                 }
             })
             .collect();
@@ -132,6 +129,7 @@ fn weight(kind: Kind, text: &[u8]) -> u8 {
         Kind::Hole | Kind::Many => NAME,
         Kind::Word if text.iter().all(|byte| !byte.is_ascii_alphabetic()) && text.is_ascii() => ABSENT,
         Kind::Word if is_absence(text) => ABSENT,
+        Kind::Word if text.iter().any(u8::is_ascii_digit) => NAME,
         Kind::Word if vocabulary::contains(text) => WORD,
         // `SYN_SENT`, `onStart`, `QuorumPeer`: names that programs have for few things.
         Kind::Word if text.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'-')) => WORD + 1,
@@ -170,21 +168,17 @@ struct Values {
 }
 
 impl Values {
-    fn add(&mut self, elements: &[Element], assigned: bool) {
+    fn add(&mut self, elements: &[Element], assigned: bool, after_colon: bool) {
         let value = elements.iter().fold(SEED, |hash, element| then(hash, element.code));
         if self.seen.insert(value) {
-            self.weight += if assigned {
+            self.weight += if assigned || texts::is_error(value) {
                 u32::from(NAME)
             } else if elements.len() == 1 {
                 u32::from(elements[0].weight)
             } else {
-                // Several words: a text or a name with marks. Its least telling word decides.
-                let names = elements.iter().filter(|element| element.weight >= ABSENT).count();
-                if names * 2 >= elements.iter().filter(|element| element.weight > 0).count() {
-                    u32::from(NAME)
-                } else {
-                    u32::from(WORD) + 1
-                }
+                // Several: the least telling word among them decides, and a text after a colon says more.
+                let least = elements.iter().filter(|element| element.weight > 0).map(|element| element.weight).min().unwrap_or(ABSENT);
+                u32::from(if least >= ABSENT { NAME } else if after_colon { ABSENT } else { WORD + 1 })
             };
         }
     }
@@ -222,7 +216,13 @@ pub(crate) fn same(shapes: &[&Shape]) -> Vec<Vec<u32>> {
     for (around, _, mut members) in buckets {
         members.retain(|(index, _)| !taken[*index as usize]);
         members.dedup_by_key(|(index, _)| *index);
-        if members.len() > 1 && is_variable(&views, &members, around) {
+        let mut found = members.len() > 1 && is_variable(&views, &members, around);
+        if !found && around.varied == 2 {
+            // Perhaps the single words among them.
+            members.retain(|(_, place)| place.end == place.start + 1);
+            found = members.len() > 1 && is_variable(&views, &members, Around::of(&views, &members));
+        }
+        if found {
             for (index, _) in &members {
                 taken[*index as usize] = true;
             }
@@ -266,10 +266,10 @@ fn is_variable(views: &[View], members: &[(u32, Place)], around: Around) -> bool
     let mut second = Values::default();
     for (index, place) in members {
         let view = &views[*index as usize];
-        let assigned = |at: usize| at > 0 && view.elements[at - 1].assigns;
-        first.add(&view.elements[place.start..place.end], assigned(place.start));
+        let is_after = |at: usize, mark: u8| at > 0 && view.elements[at - 1].code == mark_code(mark);
+        first.add(&view.elements[place.start..place.end], is_after(place.start, b'='), is_after(place.start, b':'));
         if place.second > 0 {
-            second.add(&view.elements[place.second..=place.second], assigned(place.second));
+            second.add(&view.elements[place.second..=place.second], is_after(place.second, b'='), false);
         }
     }
     let name = u32::from(NAME);
@@ -280,7 +280,7 @@ fn is_variable(views: &[View], members: &[(u32, Place)], around: Around) -> bool
         1 => 4 * name,
         2 => 2 * name,
         3 => 2 * name - 3,
-        4..=5 => 2 * name - 6,
+        4..=5 => 2 * name - 9,
         6..=9 => name,
         _ => name / 2,
     };

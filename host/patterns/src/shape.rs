@@ -2,7 +2,7 @@
 
 use crate::bytes::{SEED, hash, then};
 use crate::chunk::MAX_WORD;
-use crate::scan::Sink;
+use crate::scan::{MAX_NAMES, Sink};
 
 /// What stands in a template where values differ.
 pub const HOLE: &str = "<*>";
@@ -168,6 +168,7 @@ pub(crate) fn is_telling(kind: Kind, text: &[u8]) -> bool {
     kind == Kind::Word
         && text.len() > 1
         && (text.iter().any(u8::is_ascii_alphabetic) || !text.is_ascii())
+        && !text.iter().any(u8::is_ascii_digit)
         && !(text.len() <= 4 && GRAMMAR.contains(&text))
 }
 
@@ -176,11 +177,12 @@ pub(crate) struct Signature {
     pub(crate) hash: u64,
     taken: usize,
     hole_end: usize,
+    names: u8,
 }
 
 impl Signature {
     pub(crate) fn new() -> Self {
-        Self { hash: SEED, taken: 0, hole_end: usize::MAX }
+        Self { hash: SEED, taken: 0, hole_end: usize::MAX, names: 0 }
     }
 }
 
@@ -190,6 +192,12 @@ impl Sink for Signature {
         let word = &text[start..end];
         self.hash = then(self.hash, hash(&word[..word.len().min(MAX_WORD)]));
         self.taken += 1;
+    }
+
+    #[inline]
+    fn name(&mut self, text: &[u8], start: usize, end: usize) {
+        self.names += 1;
+        if self.names <= MAX_NAMES { self.word(text, start, end) } else { self.names -= 1; self.hole(text, start, end) }
     }
 
     #[inline]
@@ -221,6 +229,7 @@ pub(crate) struct Collect {
     /// Where each element stands in the text.
     pub(crate) spans: Vec<(usize, usize)>,
     end: usize,
+    names: u8,
 }
 
 impl Collect {
@@ -243,6 +252,11 @@ impl Sink for Collect {
     fn word(&mut self, text: &[u8], start: usize, end: usize) {
         let word = &text[start..end];
         self.push(Kind::Word, start, end, &word[..word.len().min(MAX_WORD)]);
+    }
+
+    fn name(&mut self, text: &[u8], start: usize, end: usize) {
+        self.names += 1;
+        if self.names <= MAX_NAMES { self.word(text, start, end) } else { self.names -= 1; self.hole(text, start, end) }
     }
 
     fn hole(&mut self, _text: &[u8], start: usize, end: usize) {
@@ -268,6 +282,8 @@ pub(crate) fn coarse(shape: &Shape) -> u64 {
     for token in shape.tokens() {
         let text = shape.text(token);
         match token.kind {
+            // A name with a digit may be a value.
+            Kind::Word if text.iter().any(u8::is_ascii_digit) => push_hole(&mut out, is_soft),
             Kind::Word => {
                 words += usize::from(is_telling(token.kind, text));
                 out.push(hash(text));

@@ -64,6 +64,10 @@ impl Sink for Literal {
         self.end = end;
     }
 
+    fn name(&mut self, text: &[u8], start: usize, end: usize) {
+        self.word(text, start, end);
+    }
+
     fn hole(&mut self, text: &[u8], start: usize, end: usize) {
         if end > start {
             self.word(text, start, end);
