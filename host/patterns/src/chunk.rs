@@ -48,12 +48,19 @@ fn in_date(text: &[u8], start: usize, end: usize) -> bool {
 pub(crate) fn letters_and_digits<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) {
     let word = &text[start..end];
     let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let is_name = class(word[0]) & LETTER != 0 && (digits == 1 || digits == 2 && word.len() >= 8 || is_known(word));
+    let is_name = class(word[0]) & LETTER != 0
+        && (digits == 1 || digits == 2 && word.len() >= 8 || is_known(word) || digits >= 3 && is_code(word) && text.get(end) == Some(&b':'));
     if is_name && word.len() <= MAX_WORD {
         sink.name(text, start, end);
     } else {
         sink.hole(text, start, end);
     }
+}
+
+/// `AH01321`, as programs number their messages.
+fn is_code(word: &[u8]) -> bool {
+    let letters = word.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    (2..=4).contains(&letters) && word.len() <= letters + 5 && word[letters..].iter().all(u8::is_ascii_digit)
 }
 
 /// Names with more digits that are the same everywhere.
@@ -199,6 +206,17 @@ fn with_digits<S: Sink>(text: &[u8], start: usize, end: usize, may_grow: bool, s
         let with = if may_grow && chunk.last().is_some_and(u8::is_ascii_digit) { with_groups(text, end) } else { end };
         sink.hole(text, start, with);
         return (with > end).then_some(with);
+    }
+    // `12.5/sec`
+    if let Some(slash) = memchr::memchr(b'/', chunk)
+        && slash > 0
+        && chunk[..slash].iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+        && chunk[slash + 1..].iter().all(u8::is_ascii_alphabetic)
+    {
+        sink.hole(text, start, start + slash);
+        sink.mark(text, start + slash);
+        sink.word(text, start + slash + 1, end);
+        return None;
     }
     if has(b':') && !is_hex_groups(chunk) {
         // `name:12`, `host:80`, `12:name`: each side for itself, unless it is an address.

@@ -22,6 +22,7 @@
 mod align;
 mod bytes;
 mod chunk;
+mod coarse;
 mod header;
 mod index;
 mod json;

@@ -3,10 +3,11 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::align::{describes, generalise};
+use crate::coarse::coarse;
 use crate::index::Index;
 use crate::line;
 use crate::settle;
-use crate::shape::{Collect, Kind, Shape, Signature, coarse};
+use crate::shape::{Collect, Kind, Shape, Signature};
 use crate::stored::{State, StoredPattern};
 use crate::variables;
 

@@ -123,7 +123,8 @@ fn mark<S: Sink>(text: &[u8], at: usize, sink: &mut S) -> usize {
         let (start, inside) = (at + 1, &text[at + 1..close]);
         let after = text.get(close + 1).copied().unwrap_or(b' ');
         sink.mark(text, at);
-        if after == b':' && !inside.contains(&b' ') || begins_request(inside) {
+        let is_mark = inside.len() == 1 && class(inside[0]) & (LETTER | DIGIT) == 0;
+        if after == b':' && !inside.contains(&b' ') || begins_request(inside) || is_mark {
             // A key, or a request line, which has words of its own.
             scan_range(text, start, close, sink);
         } else {

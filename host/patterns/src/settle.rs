@@ -160,6 +160,10 @@ fn is_absence(text: &[u8]) -> bool {
     .any(|word| text.eq_ignore_ascii_case(word))
 }
 
+fn value_of(elements: &[Element]) -> u64 {
+    elements.iter().fold(SEED, |hash, element| then(hash, element.code))
+}
+
 /// What has been seen in one place.
 #[derive(Default)]
 struct Values {
@@ -169,7 +173,7 @@ struct Values {
 
 impl Values {
     fn add(&mut self, elements: &[Element], assigned: bool, after_colon: bool) {
-        let value = elements.iter().fold(SEED, |hash, element| then(hash, element.code));
+        let value = value_of(elements);
         if self.seen.insert(value) {
             self.weight += if assigned || texts::is_error(value) {
                 u32::from(NAME)
@@ -237,7 +241,7 @@ pub(crate) fn same(shapes: &[&Shape]) -> Vec<Vec<u32>> {
 struct Around {
     /// Telling words outside it.
     words: u16,
-    /// Most telling words inside it.
+    /// Most telling words of a text inside it.
     inside: u16,
     /// 0 for a single element, 1 for two of them, 2 for a run.
     varied: u8,
@@ -249,12 +253,15 @@ impl Around {
         for (index, place) in members {
             let view = &views[*index as usize];
             let mut inside = view.telling[place.end] - view.telling[place.start];
+            let is_text = place.end > place.start + 1 && !texts::is_error(value_of(&view.elements[place.start..place.end]));
             if place.second > 0 {
                 inside += u16::from(view.elements[place.second].telling);
             }
             around.words = around.words.min(view.telling[view.elements.len()] - inside);
-            around.inside = around.inside.max(inside);
-            around.varied = around.varied.max(if place.second > 0 { 1 } else if place.end > place.start + 1 { 2 } else { 0 });
+            if is_text {
+                around.inside = around.inside.max(inside);
+            }
+            around.varied = around.varied.max(if place.second > 0 { 1 } else if is_text { 2 } else { 0 });
         }
         around
     }
