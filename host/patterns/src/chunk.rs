@@ -49,7 +49,10 @@ pub(crate) fn letters_and_digits<S: Sink>(text: &[u8], start: usize, end: usize,
     let word = &text[start..end];
     let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
     let is_name = class(word[0]) & LETTER != 0
-        && (digits == 1 || digits == 2 && word.len() >= 8 || is_known(word) || digits >= 3 && is_code(word) && text.get(end) == Some(&b':'));
+        && (digits == 1
+            || digits == 2 && word.len() >= 8
+            || is_known(word)
+            || digits >= 3 && is_code(word) && text.get(end) == Some(&b':'));
     if is_name && word.len() <= MAX_WORD {
         sink.name(text, start, end);
     } else {
@@ -66,8 +69,8 @@ fn is_code(word: &[u8]) -> bool {
 /// Names with more digits that are the same everywhere.
 fn is_known(word: &[u8]) -> bool {
     const KNOWN: [&[u8]; 20] = [
-        b"sha256", b"sha512", b"sha384", b"x86_64", b"amd64", b"arm64", b"i386", b"i686", b"x509", b"base64", b"pkcs11", b"pkcs12", b"crc32", b"win32",
-        b"int32", b"int64", b"uint32", b"uint64", b"float64", b"ed25519",
+        b"sha256", b"sha512", b"sha384", b"x86_64", b"amd64", b"arm64", b"i386", b"i686", b"x509", b"base64", b"pkcs11", b"pkcs12",
+        b"crc32", b"win32", b"int32", b"int64", b"uint32", b"uint64", b"float64", b"ed25519",
     ];
     word.len() <= 7 && KNOWN.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
@@ -144,6 +147,7 @@ fn path(text: &[u8], start: usize, end: usize) -> Option<usize> {
     let named = |byte: Option<&u8>| byte.is_some_and(|byte| class(*byte) & (LETTER | DIGIT) != 0 || *byte == b'.');
     let is_path = match chunk[0] {
         b'/' => named(chunk.get(1)),
+        b'~' => chunk.starts_with(b"~/"),
         b'.' => chunk.starts_with(b"./") && named(chunk.get(2)) || chunk.starts_with(b"../"),
         b'\\' => chunk.len() > 2 && class(chunk[1]) & (LETTER | JOIN) != 0 && chunk[2..].contains(&b'\\'),
         _ => {
@@ -285,7 +289,8 @@ fn dashed<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) {
         }
         return;
     }
-    sink.word(text, start, at);
+    sink.word(text, start, at - 1);
+    sink.mark(text, at - 1);
     sink.hole(text, at, end);
 }
 

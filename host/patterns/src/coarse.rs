@@ -89,9 +89,9 @@ fn singular(word: &[u8]) -> &[u8] {
 /// Returns whether a word after a number is its unit.
 fn is_unit(word: &[u8]) -> bool {
     const UNITS: [&[u8]; 34] = [
-        b"b", b"kb", b"mb", b"gb", b"tb", b"kib", b"mib", b"gib", b"ns", b"us", b"ms", b"msec", b"msecs", b"s", b"sec", b"secs", b"second",
-        b"seconds", b"min", b"mins", b"minute", b"minutes", b"h", b"hour", b"hours", b"hr", b"hrs", b"d", b"day", b"days", b"am", b"pm", b"usec",
-        b"millis",
+        b"b", b"kb", b"mb", b"gb", b"tb", b"kib", b"mib", b"gib", b"ns", b"us", b"ms", b"msec", b"msecs", b"s", b"sec", b"secs",
+        b"second", b"seconds", b"min", b"mins", b"minute", b"minutes", b"h", b"hour", b"hours", b"hr", b"hrs", b"d", b"day",
+        b"days", b"am", b"pm", b"usec", b"millis",
     ];
     word.len() <= 7 && UNITS.iter().any(|unit| word.eq_ignore_ascii_case(unit))
 }

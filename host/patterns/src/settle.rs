@@ -51,12 +51,7 @@ impl View {
             .zip(shape.codes())
             .map(|(token, code)| {
                 let text = shape.text(token);
-                Element {
-                    code,
-                    weight: weight(token.kind, text),
-                    telling: is_telling(token.kind, text),
-                    space: token.space,
-                }
+                Element { code, weight: weight(token.kind, text), telling: is_telling(token.kind, text), space: token.space }
             })
             .collect();
         let mut before = vec![SEED];
@@ -160,6 +155,13 @@ fn is_absence(text: &[u8]) -> bool {
     .any(|word| text.eq_ignore_ascii_case(word))
 }
 
+/// Returns whether several elements are words of a text, and not one name with marks in it, nor the text of an error.
+fn is_text(elements: &[Element]) -> bool {
+    let has_blank = elements.iter().skip(1).any(|element| element.space);
+    let has_word = elements.iter().any(|element| element.weight > 0 && element.weight < ABSENT);
+    elements.len() > 1 && (has_blank || has_word) && !texts::is_error(value_of(elements))
+}
+
 fn value_of(elements: &[Element]) -> u64 {
     elements.iter().fold(SEED, |hash, element| then(hash, element.code))
 }
@@ -181,8 +183,15 @@ impl Values {
                 u32::from(elements[0].weight)
             } else {
                 // Several: the least telling word among them decides, and a text after a colon says more.
-                let least = elements.iter().filter(|element| element.weight > 0).map(|element| element.weight).min().unwrap_or(ABSENT);
-                u32::from(if least >= ABSENT { NAME } else if after_colon { ABSENT } else { WORD + 1 })
+                let least =
+                    elements.iter().filter(|element| element.weight > 0).map(|element| element.weight).min().unwrap_or(ABSENT);
+                u32::from(if least >= ABSENT {
+                    NAME
+                } else if after_colon {
+                    ABSENT
+                } else {
+                    WORD + 1
+                })
             };
         }
     }
@@ -223,7 +232,7 @@ pub(crate) fn same(shapes: &[&Shape]) -> Vec<Vec<u32>> {
         let mut found = members.len() > 1 && is_variable(&views, &members, around);
         if !found && around.varied == 2 {
             // Perhaps the single words among them.
-            members.retain(|(_, place)| place.end == place.start + 1);
+            members.retain(|(index, place)| !is_text(&views[*index as usize].elements[place.start..place.end]));
             found = members.len() > 1 && is_variable(&views, &members, Around::of(&views, &members));
         }
         if found {
@@ -253,7 +262,7 @@ impl Around {
         for (index, place) in members {
             let view = &views[*index as usize];
             let mut inside = view.telling[place.end] - view.telling[place.start];
-            let is_text = place.end > place.start + 1 && !texts::is_error(value_of(&view.elements[place.start..place.end]));
+            let is_text = is_text(&view.elements[place.start..place.end]);
             if place.second > 0 {
                 inside += u16::from(view.elements[place.second].telling);
             }
@@ -261,7 +270,13 @@ impl Around {
             if is_text {
                 around.inside = around.inside.max(inside);
             }
-            around.varied = around.varied.max(if place.second > 0 { 1 } else if is_text { 2 } else { 0 });
+            around.varied = around.varied.max(if place.second > 0 {
+                1
+            } else if is_text {
+                2
+            } else {
+                0
+            });
         }
         around
     }

@@ -162,8 +162,8 @@ pub(crate) fn mark_code(byte: u8) -> u64 {
 /// Returns whether an element says what happened: a word of at least two letters that is not just grammar.
 pub(crate) fn is_telling(kind: Kind, text: &[u8]) -> bool {
     const GRAMMAR: [&[u8]; 22] = [
-        b"to", b"of", b"for", b"in", b"on", b"at", b"by", b"with", b"from", b"is", b"are", b"was", b"be", b"the", b"an", b"and", b"or", b"as",
-        b"it", b"has", b"been", b"this",
+        b"to", b"of", b"for", b"in", b"on", b"at", b"by", b"with", b"from", b"is", b"are", b"was", b"be", b"the", b"an", b"and",
+        b"or", b"as", b"it", b"has", b"been", b"this",
     ];
     kind == Kind::Word
         && text.len() > 1
@@ -197,7 +197,12 @@ impl Sink for Signature {
     #[inline]
     fn name(&mut self, text: &[u8], start: usize, end: usize) {
         self.names += 1;
-        if self.names <= MAX_NAMES { self.word(text, start, end) } else { self.names -= 1; self.hole(text, start, end) }
+        if self.names <= MAX_NAMES {
+            self.word(text, start, end)
+        } else {
+            self.names -= 1;
+            self.hole(text, start, end)
+        }
     }
 
     #[inline]
@@ -256,7 +261,12 @@ impl Sink for Collect {
 
     fn name(&mut self, text: &[u8], start: usize, end: usize) {
         self.names += 1;
-        if self.names <= MAX_NAMES { self.word(text, start, end) } else { self.names -= 1; self.hole(text, start, end) }
+        if self.names <= MAX_NAMES {
+            self.word(text, start, end)
+        } else {
+            self.names -= 1;
+            self.hole(text, start, end)
+        }
     }
 
     fn hole(&mut self, _text: &[u8], start: usize, end: usize) {

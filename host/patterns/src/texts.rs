@@ -12,7 +12,9 @@ static ERRORS: OnceLock<FxHashSet<u64>> = OnceLock::new();
 
 /// Returns whether the elements with this hash are the text of an error: `Connection refused`, `no such file or directory`.
 pub(crate) fn is_error(hash: u64) -> bool {
-    ERRORS.get_or_init(|| include_str!("errors.txt").lines().flat_map(|text| [of(text), of(&decapitalised(text))]).collect()).contains(&hash)
+    ERRORS
+        .get_or_init(|| include_str!("errors.txt").lines().flat_map(|text| [of(text), of(&decapitalised(text))]).collect())
+        .contains(&hash)
 }
 
 fn of(text: &str) -> u64 {
