@@ -1,15 +1,26 @@
 //! Messages of one kind whose values differ in form: lists of different lengths, `5 KB` and `3 MB`, `(1.2 KB)` or nothing.
 
 use crate::bytes::{SEED, hash, then};
+use crate::texts;
 use crate::shape::{HOLE_CODE, Kind, Shape, is_telling, mark_code};
 
 /// Returns the hash of what is left of a message when runs of values are one, units and what stands in parentheses around values
-/// alone are gone, and the brackets around lists too.
+/// alone are gone, and the brackets around lists too. The text of an error is a value.
 pub(crate) fn coarse(shape: &Shape) -> u64 {
     let mut out = Coarse { codes: Vec::with_capacity(shape.tokens().len()) };
     let mut words = 0;
     let tokens = shape.tokens();
+    let codes = shape.codes();
+    let mut error_end = 0;
     for (index, token) in tokens.iter().enumerate() {
+        if index < error_end {
+            continue;
+        }
+        if let Some(length) = texts::error_at(&codes[index..]) {
+            error_end = index + length;
+            out.hole();
+            continue;
+        }
         let text = shape.text(token);
         match token.kind {
             // A name with a digit may be a value.
@@ -32,7 +43,7 @@ pub(crate) fn coarse(shape: &Shape) -> u64 {
     }
     // Without a word nothing but its exact form tells a message from others.
     if words == 0 {
-        return shape.codes().into_iter().fold(SEED ^ 1, then);
+        return codes.into_iter().fold(SEED ^ 1, then);
     }
     out.codes.into_iter().fold(SEED, then)
 }

@@ -8,7 +8,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::bytes::{SEED, then};
-use crate::shape::{Kind, Shape, is_telling, mark_code};
+use crate::shape::{HOLE_CODE, Kind, Shape, is_telling, mark_code};
 use crate::{texts, vocabulary};
 
 /// Elements of a pattern that are varied.
@@ -171,14 +171,20 @@ fn value_of(elements: &[Element]) -> u64 {
 struct Values {
     seen: FxHashSet<u64>,
     weight: u32,
+    /// Whether values have been seen there.
+    has_hole: bool,
 }
 
 impl Values {
-    fn add(&mut self, elements: &[Element], assigned: bool, after_colon: bool) {
+    fn add(&mut self, elements: &[Element], assigned: bool, after_colon: bool, is_key: bool) {
         let value = value_of(elements);
         if self.seen.insert(value) {
+            self.has_hole |= elements.len() == 1 && elements[0].code == HOLE_CODE;
             self.weight += if assigned || texts::is_error(value) {
                 u32::from(NAME)
+            } else if is_key {
+                // Of `key = value` the key is rarely the variable.
+                u32::from(WORD)
             } else if elements.len() == 1 {
                 u32::from(elements[0].weight)
             } else {
@@ -188,9 +194,9 @@ impl Values {
                 u32::from(if least >= ABSENT {
                     NAME
                 } else if after_colon {
-                    ABSENT
+                    2 * WORD
                 } else {
-                    WORD + 1
+                    WORD
                 })
             };
         }
@@ -289,9 +295,10 @@ fn is_variable(views: &[View], members: &[(u32, Place)], around: Around) -> bool
     for (index, place) in members {
         let view = &views[*index as usize];
         let is_after = |at: usize, mark: u8| at > 0 && view.elements[at - 1].code == mark_code(mark);
-        first.add(&view.elements[place.start..place.end], is_after(place.start, b'='), is_after(place.start, b':'));
+        let is_key = view.elements.get(place.end).is_some_and(|next| next.code == mark_code(b'='));
+        first.add(&view.elements[place.start..place.end], is_after(place.start, b'='), is_after(place.start, b':'), is_key);
         if place.second > 0 {
-            second.add(&view.elements[place.second..=place.second], is_after(place.second, b'='), false);
+            second.add(&view.elements[place.second..=place.second], is_after(place.second, b'='), false, false);
         }
     }
     let name = u32::from(NAME);
@@ -306,5 +313,7 @@ fn is_variable(views: &[View], members: &[(u32, Place)], around: Around) -> bool
         6..=9 => name,
         _ => name / 2,
     };
+    // Where there are values already, less is needed.
+    let needed = if first.has_hole && around.words > 1 { needed.saturating_sub(u32::from(WORD)).min(name + u32::from(WORD) * 3) } else { needed };
     first.seen.len() > 1 && first.weight >= needed && (around.varied != 1 || second.seen.len() > 1 && second.weight >= needed)
 }
