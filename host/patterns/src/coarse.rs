@@ -1,8 +1,8 @@
 //! Messages of one kind whose values differ in form: lists of different lengths, `5 KB` and `3 MB`, `(1.2 KB)` or nothing.
 
 use crate::bytes::{SEED, hash, then};
-use crate::texts;
 use crate::shape::{HOLE_CODE, Kind, Shape, is_telling, mark_code};
+use crate::texts;
 
 /// Returns the hash of what is left of a message when runs of values are one, units and what stands in parentheses around values
 /// alone are gone, and the brackets around lists too. The text of an error is a value.
