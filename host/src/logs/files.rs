@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, Row};
@@ -12,6 +14,7 @@ use super::block::{self, Columns};
 use super::engine::BlockInfo;
 use super::matcher::Matcher;
 use super::outlines::{Outline, Outlines};
+use super::summary::{self, Summary, SummaryRow};
 use super::tokens::TokenFilter;
 use super::types::FileOffset;
 use crate::store::database::{IDLE_READERS, ReaderPool, size_bytes, wal_path};
@@ -22,7 +25,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     include_str!("../../migrations/logs/0001_logs.sql"),
     include_str!("../../migrations/logs/0002_offset_age.sql"),
     include_str!("../../migrations/logs/0003_offset_cursor.sql"),
+    include_str!("../../migrations/logs/0004_summaries.sql"),
 ];
+/// Files of an older format have no summaries: one that is closed stays as it is until it is next written to.
+const SUMMARIES_SINCE: i64 = 4;
 
 /// Readers kept open of a file that is no longer written to: there are as many files as days of retention.
 const CLOSED_READERS: usize = 1;
@@ -30,11 +36,36 @@ const CLOSED_READERS: usize = 1;
 /// About how much a consumer gets at a time, in bytes, however few records that are.
 const MAX_READ_BYTES: usize = 32 << 20;
 
+/// Merging goes on when nobody has searched for this long.
+const SEARCH_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many searches read blocks just now, and when one last did: merging gives way to them.
+#[derive(Debug, Default)]
+struct Searching {
+    count: AtomicUsize,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Searching {
+    fn during<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let done = work();
+        *self.last.lock() = Some(Instant::now());
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+
+    fn is_busy(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0 || self.last.lock().is_some_and(|last| last.elapsed() < SEARCH_PAUSE)
+    }
+}
+
 /// All day files, oldest first.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
     days: RwLock<BTreeMap<Day, Arc<DayFile>>>,
+    searching: Arc<Searching>,
 }
 
 /// The records that arrived on one day.
@@ -43,6 +74,7 @@ pub(super) struct DayFile {
     pub(super) day: Day,
     pub(super) readers: ReaderPool,
     outlines: Mutex<Option<Outlines>>,
+    searching: Arc<Searching>,
 }
 
 /// What a consumer of the log that looks for few records says of them.
@@ -80,14 +112,15 @@ impl Files {
     pub(super) fn find(folder: &Path) -> Result<Self, StoreError> {
         let error = |source| StoreError::Io { path: folder.to_owned(), source };
         let mut days = BTreeMap::new();
+        let searching = Arc::default();
         for entry in std::fs::read_dir(folder).map_err(error)? {
             let path = entry.map_err(error)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if let Some(day) = name.strip_suffix(".db").and_then(|name| name.parse().ok()) {
-                days.insert(day, Arc::new(DayFile::new(day, &path)));
+                days.insert(day, Arc::new(DayFile::new(day, &path, &searching)));
             }
         }
-        Ok(Self { folder: folder.to_owned(), days: RwLock::new(days) })
+        Ok(Self { folder: folder.to_owned(), days: RwLock::new(days), searching })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -100,12 +133,17 @@ impl Files {
 
     /// Adds a file that has just been made.
     pub(super) fn add(&self, day: Day) -> Arc<DayFile> {
-        let file = Arc::new(DayFile::new(day, &self.path(day)));
+        let file = Arc::new(DayFile::new(day, &self.path(day), &self.searching));
         let mut days = self.days.write();
         days.values().for_each(|file| file.readers.keep(CLOSED_READERS));
         let file = Arc::clone(days.entry(day).or_insert(file));
         file.readers.keep(IDLE_READERS);
         file
+    }
+
+    /// Returns whether somebody searches, or has until a moment ago.
+    pub(super) fn is_searched(&self) -> bool {
+        self.searching.is_busy()
     }
 
     /// Returns all files, oldest first.
@@ -220,10 +258,10 @@ pub(super) fn ignore_vanished<T>(result: Result<T, StoreError>) -> Result<Option
 }
 
 impl DayFile {
-    fn new(day: Day, path: &Path) -> Self {
+    fn new(day: Day, path: &Path, searching: &Arc<Searching>) -> Self {
         let readers = ReaderPool::new(path);
         readers.keep(CLOSED_READERS);
-        Self { day, readers, outlines: Mutex::new(None) }
+        Self { day, readers, outlines: Mutex::new(None), searching: Arc::clone(searching) }
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
@@ -277,20 +315,22 @@ impl DayFile {
         matcher: &Matcher,
         mut visit: impl FnMut(u64, &[u8]),
     ) -> Result<(), StoreError> {
-        let read = self.readers.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT first_seq, filter, data FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3",
-            )?;
-            let mut rows = statement.query((plan.day.0, plan.first_seq as i64, plan.last_seq as i64))?;
-            while let Some(row) = rows.next()? {
-                let filter = TokenFilter::from_bytes(row.get_ref(1)?.as_blob()?.to_vec());
-                if matcher.may_contain(&filter) {
-                    visit(row.get::<_, i64>(0)? as u64, row.get_ref(2)?.as_blob()?);
+        let read = || {
+            self.readers.read(|connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT first_seq, filter, data FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3",
+                )?;
+                let mut rows = statement.query((plan.day.0, plan.first_seq as i64, plan.last_seq as i64))?;
+                while let Some(row) = rows.next()? {
+                    let filter = TokenFilter::from_bytes(row.get_ref(1)?.as_blob()?.to_vec());
+                    if matcher.may_contain(&filter) {
+                        visit(row.get::<_, i64>(0)? as u64, row.get_ref(2)?.as_blob()?);
+                    }
                 }
-            }
-            Ok(())
-        });
-        ignore_vanished(read).map(|_| ())
+                Ok(())
+            })
+        };
+        ignore_vanished(self.searching.during(read)).map(|_| ())
     }
 
     /// Returns records after `cursor` in order of `seq`: about `limit` of them if so many are there, fewer if they are large. With
@@ -335,7 +375,57 @@ impl DayFile {
         })
     }
 
-    pub(super) fn damage(&self, first_seq: u64, error: block::BlockError) -> StoreError {
+    /// Calls `each` with what the blocks hold, by their summaries; a block without one is read.
+    pub(super) fn summaries(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        each: &mut dyn FnMut(&SummaryRow<'_>),
+        damaged: &mut dyn FnMut(StoreError),
+    ) -> Result<(), StoreError> {
+        let (since, until) = (since.as_nanos(), until.as_nanos());
+        let mut each = |row: &SummaryRow<'_>| {
+            let begins = u128::from(row.minute) * 60_000_000_000;
+            if begins >= u128::from(since) && begins < u128::from(until) {
+                each(row);
+            }
+        };
+        self.readers.read(|connection| {
+            let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            let sql = if format >= SUMMARIES_SINCE {
+                "SELECT blocks.first_seq, summaries.data FROM blocks LEFT JOIN summaries USING (first_seq)
+                 WHERE max_time >= ?1 AND min_time < ?2"
+            } else {
+                "SELECT first_seq, NULL FROM blocks WHERE max_time >= ?1 AND min_time < ?2"
+            };
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut read = connection.prepare_cached("SELECT data FROM blocks WHERE first_seq = ?1")?;
+            let mut rows = statement.query((stored_time(since), stored_time(until)))?;
+            while let Some(row) = rows.next()? {
+                let first_seq = row.get::<_, i64>(0)?;
+                if let Some(stored) = row.get_ref(1)?.as_blob_or_null()? {
+                    match Summary::new(stored) {
+                        Ok(summary) => {
+                            summary.for_each(&mut each);
+                            continue;
+                        }
+                        Err(error) => damaged(self.damage(first_seq as u64, error)),
+                    }
+                }
+                // Not joined above: a block is read from disk when its row is reached, even if nobody looks at it.
+                read.query_row([first_seq], |row| {
+                    match block::decode(row.get_ref(0)?.as_blob()?, first_seq as u64, Columns::HEAD) {
+                        Ok(head) => summary::count(&head, &mut each),
+                        Err(error) => damaged(self.damage(first_seq as u64, error)),
+                    }
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn damage(&self, first_seq: u64, error: impl std::fmt::Display) -> StoreError {
         let place = format!("{}, block at seq {first_seq}", self.readers.path().display());
         StoreError::Damaged { place, what: error.to_string() }
     }

@@ -17,6 +17,7 @@ use super::block;
 use super::engine::{self, PATIENT_ROUNDS, SMALL_BLOCKS};
 use super::files::{DayFile, Files, MIGRATIONS, stored_time};
 use super::outlines::{Outline, Outlines};
+use super::summary;
 use super::tokens::TokenFilter;
 use super::types::FileOffset;
 use crate::clock::Clock;
@@ -35,9 +36,11 @@ const MIN_INDEXED_ROWS: usize = 4_096;
 /// zstd level of small blocks, which are soon merged: speed matters, size hardly.
 const SMALL_LEVEL: i32 = 1;
 /// zstd level of merged blocks.
-pub(super) const MERGED_LEVEL: i32 = 3;
+const MERGED_LEVEL: i32 = 3;
+/// Blocks of fewer rows are not packed: they are merged again, and a column that short has little to gain.
+const MIN_PACKED_ROWS: usize = 1_024;
 /// What a transaction writes beside its blocks, in bytes: whole pages of tree and index, however little changes in each.
-const COMMIT_BYTES: u64 = 5 * 8192;
+const COMMIT_BYTES: u64 = 6 * 8192;
 /// The write-ahead log is copied into the file when it has grown by this many bytes.
 const CHECKPOINT_BYTES: u64 = 8 << 20;
 /// Beyond this the checkpoint makes writers wait for the moment it takes to finish.
@@ -103,12 +106,13 @@ pub(super) struct EncodedBlock {
     services: String,
     raw_bytes: u64,
     filter: Vec<u8>,
+    summary: Option<Vec<u8>>,
     data: Vec<u8>,
 }
 
 impl EncodedBlock {
     /// Encodes `batch`, all of one event day, whose `seq`s lie between `first_seq` and `last_seq`.
-    pub(super) fn new(batch: &LogBatch, first_seq: u64, last_seq: u64, level: u32, created_with: i32) -> Self {
+    pub(super) fn new(batch: &LogBatch, first_seq: u64, last_seq: u64, level: u32) -> Self {
         let mut services: Vec<&str> = batch.resources.iter().map(|resource| service_of(resource).unwrap_or("")).collect();
         services.sort_unstable();
         services.dedup();
@@ -131,7 +135,12 @@ impl EncodedBlock {
             } else {
                 TokenFilter::build(batch).as_bytes().to_vec()
             },
-            data: block::encode(batch, created_with),
+            summary: summary::encode(batch),
+            data: match level {
+                0 => block::encode(batch, SMALL_LEVEL),
+                _ if batch.len() < MIN_PACKED_ROWS => block::encode(batch, MERGED_LEVEL),
+                _ => block::pack(batch, MERGED_LEVEL),
+            },
         }
     }
 
@@ -155,11 +164,12 @@ impl EncodedBlock {
         &self.data
     }
 
-    fn insert(&self, transaction: &Transaction<'_>, base: u64, created_at: u64) -> rusqlite::Result<usize> {
+    fn insert(&self, transaction: &Transaction<'_>, base: u64, created_at: u64) -> rusqlite::Result<()> {
+        let first_seq = (base + self.first_seq) as i64;
         transaction
             .prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")?
             .execute(rusqlite::params![
-                (base + self.first_seq) as i64,
+                first_seq,
                 (base + self.last_seq) as i64,
                 self.day.0,
                 self.level,
@@ -173,7 +183,11 @@ impl EncodedBlock {
                 stored_time(created_at),
                 self.filter,
                 self.data,
-            ])
+            ])?;
+        if let Some(summary) = &self.summary {
+            transaction.prepare_cached("INSERT INTO summaries VALUES (?1, ?2)")?.execute((first_seq, summary))?;
+        }
+        Ok(())
     }
 }
 
@@ -232,7 +246,7 @@ fn encode_group(mut pending: Vec<Pending>) -> Group {
     match engine::rows_by_day(&merged) {
         None if merged.len() <= MAX_ROWS => {
             if !merged.is_empty() {
-                blocks.push(EncodedBlock::new(&merged, 0, merged.len() as u64 - 1, 0, SMALL_LEVEL));
+                blocks.push(EncodedBlock::new(&merged, 0, merged.len() as u64 - 1, 0));
             }
         }
         days => {
@@ -253,7 +267,7 @@ fn encode_rows(batch: &LogBatch, rows: &[usize]) -> EncodedBlock {
     let mut part = LogBatch::default();
     part.append(batch, rows.iter().copied());
     part.seq = rows.iter().map(|row| *row as u64).collect();
-    EncodedBlock::new(&part, part.seq[0], part.seq[part.len() - 1], 0, SMALL_LEVEL)
+    EncodedBlock::new(&part, part.seq[0], part.seq[part.len() - 1], 0)
 }
 
 /// What the writer tells others.
