@@ -12,9 +12,7 @@ const USUAL: u64 = 4;
 
 /// Sends `count` records of `service` of the time `at`.
 fn lines(service: &str, at: Timestamp, count: u64) -> impl Iterator<Item = Value> {
-    let line = move |number: u64| {
-        json!({"service": service, "level": "INFO", "message": format!("order {number} <script> | shipped"), "timestamp": at.plus(Duration::from_secs(number)).to_string()})
-    };
+    let line = move |number: u64| json!({"service": service, "level": "INFO", "message": format!("order {number} <script> | shipped"), "timestamp": at.plus(Duration::from_secs(number)).to_string()});
     (0..count).map(line)
 }
 
