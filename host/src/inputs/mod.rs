@@ -5,6 +5,7 @@
 pub mod body;
 pub mod builder;
 pub mod files;
+pub mod formats;
 pub mod ndjson;
 pub mod otlp;
 pub mod syslog_prefix;
