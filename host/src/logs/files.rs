@@ -18,8 +18,11 @@ use crate::store::database::{IDLE_READERS, ReaderPool, size_bytes, wal_path};
 use crate::store::{Migration, StoreError};
 
 /// Schema of a day file.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[include_str!("../../migrations/logs/0001_logs.sql"), include_str!("../../migrations/logs/0002_offset_age.sql")];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    include_str!("../../migrations/logs/0001_logs.sql"),
+    include_str!("../../migrations/logs/0002_offset_age.sql"),
+    include_str!("../../migrations/logs/0003_offset_cursor.sql"),
+];
 
 /// Readers kept open of a file that is no longer written to: there are as many files as days of retention.
 const CLOSED_READERS: usize = 1;
@@ -369,7 +372,7 @@ impl DayFile {
     /// Returns the offsets of tailed files, each with the time when it was stored, in nanoseconds.
     pub(super) fn offsets(connection: &Connection) -> rusqlite::Result<Vec<(FileOffset, u64)>> {
         connection
-            .prepare_cached("SELECT path, device, inode, offset, fingerprint, updated_at FROM file_offsets")?
+            .prepare_cached("SELECT path, device, inode, offset, fingerprint, updated_at, cursor FROM file_offsets")?
             .query_map([], |row| {
                 let file = FileOffset {
                     path: row.get(0)?,
@@ -377,6 +380,7 @@ impl DayFile {
                     inode: row.get::<_, i64>(2)? as u64,
                     offset: row.get::<_, i64>(3)? as u64,
                     fingerprint: row.get::<_, i64>(4)? as u64,
+                    cursor: row.get(6)?,
                 };
                 Ok((file, row.get::<_, i64>(5)? as u64))
             })?

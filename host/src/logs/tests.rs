@@ -149,7 +149,8 @@ async fn merging_changes_no_answer() {
 #[tokio::test]
 async fn at_midnight_a_new_file_begins_and_offsets_are_copied_forward() {
     let store = Store::new();
-    let offset = FileOffset { path: "/var/log/a".into(), device: 1, inode: 2, offset: 3, fingerprint: u64::MAX };
+    let offset =
+        FileOffset { path: "/var/log/a".into(), device: 1, inode: 2, offset: 3, fingerprint: u64::MAX, ..FileOffset::default() };
     store.logs.ingest(batch(&store.clock, &["before".into()], 0), vec![offset.clone()]).await.unwrap();
     store.clock.advance(Duration::from_secs(86_400));
     store.put(batch(&store.clock, &["after".into()], 86_400)).await;
@@ -176,14 +177,17 @@ async fn offsets_of_files_long_gone_are_not_copied_forward() {
         inode,
         offset: 1,
         fingerprint: 1,
+        ..FileOffset::default()
     };
+    // What is no file cannot be gone.
+    let journal = FileOffset { path: "journald".into(), cursor: "s=1;i=2".into(), ..FileOffset::default() };
     let (gone, rotated, fresh) = (offset("gone", u64::MAX), offset("rotated", metadata.ino()), offset("fresh", u64::MAX - 1));
-    store.logs.ingest(LogBatch::default(), vec![gone, rotated.clone()]).await.unwrap();
+    store.logs.ingest(LogBatch::default(), vec![gone, rotated.clone(), journal.clone()]).await.unwrap();
     for _ in 0..15 {
         store.clock.advance(Duration::from_secs(86_400));
         store.logs.ingest(batch(&store.clock, &["x".into()], 0), vec![fresh.clone()]).await.unwrap();
     }
-    assert_eq!(store.logs.file_offsets().unwrap(), [rotated, fresh]);
+    assert_eq!(store.logs.file_offsets().unwrap(), [rotated, journal, fresh]);
 }
 
 #[tokio::test]
@@ -258,7 +262,8 @@ async fn a_limit_keeps_the_newest() {
 async fn a_day_file_that_was_never_finished_does_not_restart_the_sequence() {
     for migrations in [MIGRATIONS, &[]] {
         let store = Store::new();
-        let offset = FileOffset { path: "/var/log/a".into(), device: 1, inode: 2, offset: 3, fingerprint: 4 };
+        let offset =
+            FileOffset { path: "/var/log/a".into(), device: 1, inode: 2, offset: 3, fingerprint: 4, ..FileOffset::default() };
         store.logs.ingest(batch(&store.clock, &["before".into()], 0), vec![offset.clone()]).await.unwrap();
         store.logs.close();
         store.clock.advance(Duration::from_secs(86_400));

@@ -498,7 +498,7 @@ fn open_day(
 }
 
 fn insert_offset(transaction: &Transaction<'_>, file: &FileOffset, updated_at: u64) -> rusqlite::Result<()> {
-    transaction.prepare_cached("INSERT OR REPLACE INTO file_offsets VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
+    transaction.prepare_cached("INSERT OR REPLACE INTO file_offsets VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
         rusqlite::params![
             file.path,
             file.device as i64,
@@ -506,6 +506,7 @@ fn insert_offset(transaction: &Transaction<'_>, file: &FileOffset, updated_at: u
             file.offset as i64,
             file.fingerprint as i64,
             stored_time(updated_at),
+            file.cursor,
         ],
     )?;
     Ok(())
@@ -518,7 +519,8 @@ fn carried(mut offsets: Vec<(FileOffset, u64)>, now: Timestamp) -> Vec<(FileOffs
             // Stored before times were: its time begins now.
             *updated_at = now.as_nanos();
         }
-        now.since(Timestamp::from_nanos(*updated_at)) <= OFFSET_RETENTION || may_exist(file)
+        // What has a cursor is not on any disk that could be looked at, and there is one row of it.
+        !file.cursor.is_empty() || now.since(Timestamp::from_nanos(*updated_at)) <= OFFSET_RETENTION || may_exist(file)
     });
     offsets
 }

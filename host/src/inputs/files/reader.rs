@@ -178,7 +178,7 @@ impl Reader {
         let fingerprint =
             if self.head.0 == offset.min(FINGERPRINT_BYTES) { self.head.1 } else { self.fingerprint_at(offset)? };
         let path = path.to_string_lossy().into_owned();
-        Ok(FileOffset { path, device: self.device, inode: self.inode, offset, fingerprint })
+        Ok(FileOffset { path, device: self.device, inode: self.inode, offset, fingerprint, cursor: String::new() })
     }
 
     /// Takes note that the lines up to `end` are on their way into the store.
