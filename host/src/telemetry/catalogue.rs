@@ -79,6 +79,8 @@ pub const OWN: &[Entry] = &[
         "Times that a new connection had to wait because as many as allowed were open.",
     ),
     entry("watchfire_input_bytes_total", Counter, &["input"], "Bytes read by an input, after decompression."),
+    entry("watchfire_input_file_behind_bytes", Gauge, &[], "Bytes of followed files that are not stored yet, as of the last look through the folders."),
+    entry("watchfire_input_files", Gauge, &[], "Files that are followed."),
     entry("watchfire_input_records_total", Counter, &["input"], "Records and points that an input took in."),
     entry(
         "watchfire_input_rejected_total",
@@ -86,6 +88,7 @@ pub const OWN: &[Entry] = &[
         &["input", "reason"],
         "Records (reason invalid_record) and whole requests (any other reason) that an input refused.",
     ),
+    entry("watchfire_input_truncated_lines_total", Counter, &[], "Lines of followed files that were longer than a line may be, or pieces of such lines."),
     entry("watchfire_issues", Gauge, &["status"], "Issues: unresolved, resolved or ignored."),
     entry("watchfire_log_batches_busy_total", Counter, &[], "Batches of logs whose sender was told to try again later."),
     entry("watchfire_log_blocks_damaged_total", Counter, &[], "Stored blocks of logs that could not be read and were left out."),
@@ -106,6 +109,9 @@ pub const OWN: &[Entry] = &[
     entry("watchfire_outbox_oldest_age_seconds", Gauge, &[], "Age of the oldest notification that waits; 0 if none does."),
     entry("watchfire_outbox_rows", Gauge, &["state"], "Notifications in the outbox: queued, delivered or dead."),
     entry("watchfire_own_log_dropped_total", Counter, &[], "Records of the host's own log dropped because its queue was full."),
+    entry("watchfire_parser_dropped_lines_total", Counter, &["plugin"], "Lines that the parser left out on purpose."),
+    entry("watchfire_parser_raw_lines_total", Counter, &["plugin"], "Lines that the parser did not understand or that it failed on: stored as they are."),
+    entry("watchfire_parser_records_total", Counter, &["plugin"], "Records that the parser made of lines."),
     entry("watchfire_plugin_busy_seconds", Gauge, &["plugin"], "Time spent in calls into the plugin since the start."),
     entry("watchfire_plugin_calls_total", Counter, &["plugin"], "Calls into the plugin."),
     entry(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Input;
 use super::permission;
@@ -25,7 +26,7 @@ pub(super) struct Found {
 }
 
 /// Looks for the files of all inputs.
-pub(super) fn look(inputs: &[Input]) -> Found {
+pub(super) fn look(inputs: &[Arc<Input>]) -> Found {
     let mut found = Found::default();
     for (number, input) in inputs.iter().enumerate() {
         let mut walk = Walk { input, number, found: &mut found, folders: 0, files: 0 };
@@ -52,7 +53,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn file(&mut self, path: PathBuf) {
         if self.files == MAX_FILES {
-            self.found.problems.insert(path, format!("more than {MAX_FILES} files match; the others are left aside"));
+            self.found.problems.insert(path.clone(), format!("more than {MAX_FILES} files match; the others are left aside"));
         }
         self.files += 1;
         if self.files <= MAX_FILES {

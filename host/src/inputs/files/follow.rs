@@ -18,7 +18,8 @@ use super::watch::{self, Watch};
 use super::Input;
 use crate::clock::Clock;
 use crate::config::FileInput;
-use crate::inputs::LogSink;
+use crate::inputs::formats::Format;
+use crate::inputs::{LineParser, LineSource, LogSink};
 use crate::logs::FileOffset;
 use crate::store::IngestError;
 use crate::store::crash::crash_point;
@@ -54,6 +55,8 @@ pub struct Following {
     pub clock: Clock,
     /// The host's own metrics.
     pub self_metrics: SelfMetrics,
+    /// The parser components.
+    pub parsers: Arc<dyn LineParser>,
     /// Ends it.
     pub shutdown: CancellationToken,
 }
@@ -326,6 +329,10 @@ impl Manager {
 impl Following {
     /// Stores what there is, up to a bound; `None` at shutdown. While one batch is being stored, the next one is read.
     async fn turn(self, mut tail: Box<Tail>) -> Option<Turn> {
+        let parser = match &tail.input().config.format {
+            Format::Parser(name) => Some((name.clone(), tail.source())),
+            _ => None,
+        };
         let mut flying: Option<Box<Pending>> = None;
         for round in 0.. {
             if self.shutdown.is_cancelled() {
@@ -338,7 +345,7 @@ impl Following {
                 let step = if last { Step::Idle } else { tail.step(now) };
                 (tail, step)
             });
-            let (read, stored) = tokio::join!(reading, self.store(flying.as_deref_mut()));
+            let (read, stored) = tokio::join!(reading, self.store(flying.as_deref_mut(), parser.as_ref()));
             let (back, step) = read.ok()?;
             tail = back;
             if let Some(pending) = flying.take() {
@@ -363,9 +370,12 @@ impl Following {
     }
 
     /// Stores lines with their positions.
-    async fn store(&self, pending: Option<&mut Pending>) -> Result<(), IngestError> {
+    async fn store(&self, pending: Option<&mut Pending>, parser: Option<&(String, LineSource)>) -> Result<(), IngestError> {
         let Some(pending) = pending else { return Ok(()) };
-        let batch = std::mem::take(&mut pending.batch);
+        let mut batch = std::mem::take(&mut pending.batch);
+        if let Some((name, source)) = parser {
+            batch = self.parsers.parse(name, source, std::mem::take(&mut pending.raw), self.clock.now()).await;
+        }
         let lines = batch.len() as u64;
         let accepted = self.sink.ingest(batch, pending.offsets.clone()).await?;
         crash_point("files.after_commit");

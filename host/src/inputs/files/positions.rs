@@ -31,7 +31,8 @@ impl Positions {
     #[must_use]
     pub fn new(stored: &[FileOffset]) -> Self {
         let positions = Self::default();
-        stored.iter().for_each(|offset| positions.note(offset));
+        // Other inputs than files keep a cursor there.
+        stored.iter().filter(|offset| offset.cursor.is_empty()).for_each(|offset| positions.note(offset));
         positions
     }
 
@@ -61,11 +62,6 @@ impl Positions {
                 None
             }
         }
-    }
-
-    /// Returns whether somebody reads a file.
-    pub(super) fn is_claimed(&self, identity: Identity) -> bool {
-        self.0.lock().readers.contains_key(&identity)
     }
 
     /// Takes note that `path` reads a file no more.

@@ -65,6 +65,8 @@ pub(super) struct Reader {
     tail: Vec<u8>,
     /// Grows when reading begins anew: what was read before is not of this file any more.
     generation: u32,
+    /// Its size at the last look.
+    pub(super) seen: u64,
     pub(super) waiting: Option<Waiting>,
 }
 
@@ -121,6 +123,7 @@ impl Reader {
             head: (0, 0),
             tail: Vec::new(),
             generation: 0,
+            seen: 0,
             waiting: None,
         })
     }
@@ -215,8 +218,9 @@ impl Reader {
     }
 
     /// Reads the next complete lines into `buffer`. With `last`, a line that lacks its end counts as complete.
-    pub(super) fn read(&self, last: bool, unit: Unit, buffer: Vec<u8>) -> io::Result<Lines> {
-        let left = self.size()?.saturating_sub(self.next);
+    pub(super) fn read(&mut self, last: bool, unit: Unit, buffer: Vec<u8>) -> io::Result<Lines> {
+        self.seen = self.size()?;
+        let left = self.seen.saturating_sub(self.next);
         let mut found = Lines { bytes: buffer, start: self.next, ..Lines::default() };
         found.bytes.clear();
         if left == 0 {

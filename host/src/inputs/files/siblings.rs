@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Returns the files beside `path` whose names rotation may have made of its name.
@@ -34,13 +33,6 @@ fn is_rotation(name: &OsStr, other: &OsStr) -> bool {
     let Some((stem, ending)) = name.rsplit_once('.') else { return false };
     let middle = other.strip_prefix(stem).and_then(|rest| rest.strip_suffix(ending)).and_then(|rest| rest.strip_suffix('.'));
     middle.is_some_and(is_mark)
-}
-
-/// Returns what a file is if it is no log to be read line by line, from how it begins.
-pub(super) fn not_a_log(path: &Path) -> Option<&'static str> {
-    let mut head = [0; 8];
-    let length = fs::File::open(path).and_then(|mut file| file.read(&mut head)).unwrap_or(0);
-    compressed(&head[..length])
 }
 
 /// Returns what kind of file begins like this, if it is one that has no lines.

@@ -22,7 +22,8 @@ use super::reader::{Mark, Reader, Waiting, identity};
 use super::siblings;
 use super::status::{FileState, FileStatus};
 use crate::inputs::builder::{BatchBuilder, OverBudget};
-use crate::inputs::formats::{self, Defaults, Detected, Format, Given};
+use crate::inputs::formats::{self, Defaults, Detected, Format};
+use crate::inputs::{LineSource, RawLine};
 use crate::logs::FileOffset;
 
 /// How long a rotated file is still read: its writer may not have noticed yet, or finish what it began.
@@ -58,15 +59,6 @@ pub struct Pending {
     pub truncated: u64,
     mark: Mark,
     announces: bool,
-}
-
-/// A line that a parser component is to read.
-#[derive(Clone, Debug)]
-pub struct RawLine {
-    /// Its text.
-    pub text: String,
-    /// What its envelope said.
-    pub given: Given,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +164,15 @@ impl Tail {
         &self.real
     }
 
+    /// Returns what a parser component is told of its lines.
+    #[must_use]
+    pub fn source(&self) -> LineSource {
+        let service = self.input.config.service.clone().or_else(|| self.detected.unnamed.clone()).unwrap_or_default();
+        let host = self.world.host.iter().map(|host| (keys::HOST_NAME.to_owned(), Value::Text(host.clone())));
+        let resource = host.chain(self.detected.resource.iter().cloned()).collect();
+        LineSource { name: self.path.to_string_lossy().into_owned(), service, resource }
+    }
+
     /// Returns which input it belongs to.
     #[must_use]
     pub fn input(&self) -> &Input {
@@ -211,6 +212,10 @@ impl Tail {
             return;
         }
         let (Ok(size), Ok(position)) = (main.size(), main.position(&self.path, main.offset)) else { return };
+        if size != main.seen {
+            // It has grown since: that would never be noticed.
+            return;
+        }
         // A half line is no reason to hold a file open.
         self.resting = Some((main.identity(), size, main.modified()));
         self.stored = vec![position];
@@ -433,19 +438,16 @@ impl Tail {
         if resumed.is_none()
             && let Some(known) = self.world.positions.get(id)
             && known.offset > 0
-            && known.path != self.path.to_string_lossy()
             && reader.begins_as(known.offset, known.fingerprint)?
         {
             resumed = Some(known.offset);
         }
+        // Stored though there is no line yet: what is written while the host is down is then read, whatever name it has by then.
+        self.announce = resumed.is_none();
         let start = match resumed {
             Some(offset) => offset,
             None if is_known || from_beginning => 0,
-            None => {
-                // Stored though there is no line yet: what is written while the host is down is then read.
-                self.announce = true;
-                reader.size()?
-            }
+            None => reader.size()?,
         };
         reader.seek(start)?;
         self.sniff(&reader)?;
@@ -531,7 +533,9 @@ impl Tail {
         self.last_growth = now;
         self.status.lines += (builder.len() + raw.len()) as u64;
         self.note_following()?;
-        let mut pending = self.pending(builder.finish(), raw, end - begin, mark, false)?;
+        // The position goes with these lines.
+        let announces = source == Source::Main && std::mem::take(&mut self.announce);
+        let mut pending = self.pending(builder.finish(), raw, end - begin, mark, announces)?;
         pending.truncated = truncated;
         Ok(Some(pending))
     }

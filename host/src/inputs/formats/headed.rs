@@ -86,7 +86,9 @@ fn from_tagged(rest: &str) -> Parsed<'_> {
 fn bracketed<'a>(line: &'a str, around: &mut Around<'_>) -> Option<Parsed<'a>> {
     let (time, length) = times::head(&line[1..], around)?;
     let rest = &line[1 + length..];
-    let mut parsed = if let Some(rest) = rest.strip_prefix(']') {
+    let mut parsed = if let Some(rest) = rest.strip_prefix("] PHP ") {
+        php(&line[line.len() - rest.len() - "PHP ".len()..])
+    } else if let Some(rest) = rest.strip_prefix(']') {
         after_time(rest)
     } else {
         let (inside, rest) = rest.strip_prefix(' ')?.split_once(']')?;

@@ -135,7 +135,17 @@ pub fn parse<'a>(line: &'a str, known: &mut KnownKeys, around: &mut Around<'_>) 
             _ => {}
         }
     }
-    let is_gelf = entries.iter().any(|(key, _)| key == "short_message");
+    let has = |name: &str| entries.iter().any(|(key, _)| key == name);
+    let is_gelf = has("short_message");
+    // pino and bunyan give the program's name, Python the logger's.
+    let name = if has("hostname") && has("pid") { Role::Service } else if has("levelname") { Role::Logger } else { Role::Other };
+    for ((key, _), role) in entries.iter().zip(&mut roles) {
+        match &**key {
+            "name" => *role = name,
+            "host" if is_gelf => *role = Role::Host,
+            _ => {}
+        }
+    }
     let mut parsed = Parsed { attributes: Vec::with_capacity(entries.len()), ..Parsed::default() };
     for (index, ((key, value), role)) in entries.into_iter().zip(roles).enumerate() {
         let is = |best: Option<(u8, usize)>| best.is_some_and(|(_, at)| at == index);

@@ -116,7 +116,7 @@ fn unquote(text: &str) -> Option<(Cow<'_, str>, &str)> {
                     let start = index + 2;
                     let code = text.get(start..start + 4).and_then(|digits| u32::from_str_radix(digits, 16).ok())?;
                     value.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-                    (0..4).for_each(|_| drop(chars.next()));
+                    chars.nth(3);
                 }
                 other => value.push(other),
             },

@@ -81,7 +81,32 @@ fn json_of_log_libraries() {
         r#"{not json}"#,
         r#"{"msg":"cut off"#,
     ];
-    insta::assert_snapshot!(shown("auto", &lines), @"");
+    insta::assert_snapshot!(shown("auto", &lines), @r#"
+    2026-11-24T05:37:20.122999808Z 9(info) file [shop.orders] "paid" {caller="orders/pay.go:42" order=7 amount=1.5}
+    2026-11-24T04:37:20Z 17(error) file [] "cannot pay" {error="no route"}
+    2026-11-24T05:37:20Z 13(warning) file [] "a \"quoted\" one" {animal="walrus"}
+    2026-11-24T05:37:20.123456789Z 5(DEBUG) file [] "hello" {group={"a":1}}
+    2026-11-24T05:37:20.123Z 17(50) file@web1 [] "failed" {process.pid=12 exception.type="TypeError" exception.message="x is undefined" exception.stacktrace="TypeError: x is undefined\n    at f (/app/a.js:1:2)"}
+    2026-11-24T05:37:20.123Z 9(30) shop@web1 [] "hi" {process.pid=12 v=0}
+    2026-11-24T04:37:20Z 9(info) user-service [] "Hello" {}
+    2026-11-24T05:37:20.123456Z 9(info) file [app.auth] "user logged in" {user="ann"}
+    2026-11-24T04:37:20.123Z 13(WARNING) file [app] "slow" {}
+    2026-11-24T04:37:20.123Z 9(INFO) file [com.shop.App] "up" {@version="1" thread.name="main" level_value=20000}
+    2026-11-24T05:37:20.123Z 17(ERROR) file [com.shop.A] "no" {thread.name="main" exception.type="java.io.IOException" exception.message="closed" exception.stacktrace="java.io.IOException: closed\n\tat a.B.c(D.java:1)" endOfBatch=false}
+    2026-11-24T05:37:20.123Z 13(WARN) shop [com.shop.B] 4bf92f3577b34da6a3ce929d0e0e4736/00f067aa0ba902b7 "m" {thread.name="main"}
+    2026-11-24T05:37:20.123Z 13(warn) nested@h [x] "m" {service.version="1"}
+    2026-11-24T05:37:20.123Z 13(Warning) file [Shop.Orders] "Paid {Order}" {Order=7}
+    2026-11-24T05:37:20.123Z 9(Information) file [Microsoft.Hosting.Lifetime] "Now listening on: http://[::]:80" {EventId=14 address="http://[::]:80"}
+    2026-11-24T04:37:20.123456Z 17(ERROR) file [app] "no stock" {context={"sku":1} level=400 extra=[]}
+    2026-11-24T05:37:20.5Z 17(3) file@web1 [] "boom" {version="1.1" _user="ann"}
+    2026-11-24T05:37:20.123456Z 13(4) sshd@web1 [] "refused" {process.pid=7}
+    2026-11-24T05:37:20.123Z 9(I) file [] "Listening on" {c="NETWORK" id=23015 ctx="listener" address="127.0.0.1"}
+    now 0() file [] "a time that is none" {time="yesterday"}
+    now 0() file [] null {a=1}
+    now 0() file [] null {x=1.8446744073709552e+19}
+    now 0() file [] "{not json}" {}
+    now 0() file [] "{\"msg\":\"cut off" {}
+    "#);
 }
 
 #[test]
@@ -99,7 +124,19 @@ fn logfmt_and_klog() {
         "W1231 23:59:59.000001       1 a.go:1] of last year",
         "I am no klog",
     ];
-    insta::assert_snapshot!(shown("auto", &lines), @"");
+    insta::assert_snapshot!(shown("auto", &lines), @r#"
+    2026-11-24T05:37:20Z 13(warning) file [] "disk \"a\" is\tfull" {disk="/dev/sda1" free=12 ok=false}
+    2026-11-24T05:37:20.123Z 9(info) file [] "ready" {caller="main.go:12" component="tsdb"}
+    now 17(error) file [] "level=error err=\"no route\" status=0500" {err="no route" status="0500"}
+    now 9(info) file [] "half\"quoted" {}
+    now 0() file [] "a=1 b=2" {}
+    now 0() file [] "x = 1, y = 2" {}
+    now 0() file [] "key=value and then prose" {}
+    2026-11-24T04:37:20.123456Z 9(I) file [] "\"Started\" node=\"a\"" {thread.id=12345 code.file.path="server.go" code.line.number=123}
+    2026-11-24T04:37:20.123456Z 17(E) file [] "broken" {thread.id=12345 code.file.path="file.cc" code.line.number=9}
+    2025-12-31T22:59:59.000001Z 13(W) file [] "of last year" {thread.id=1 code.file.path="a.go" code.line.number=1}
+    now 0() file [] "I am no klog" {}
+    "#);
 }
 
 #[test]
@@ -117,7 +154,19 @@ fn access_logs_and_errors_of_servers() {
         "2026-11-24 05:37:20.123 CET [1234] shop@orders ERROR:  relation \"x\" does not exist at character 15",
         "2026-11-24 05:37:20 UTC [12-3] STATEMENT:  SELECT 1",
     ];
-    insta::assert_snapshot!(shown("auto", &lines), @"");
+    insta::assert_snapshot!(shown("auto", &lines), @r#"
+    2025-10-10T20:55:36Z 9() file [] "\"GET /apache_pb.gif?a=b HTTP/1.0\" 200 2326" {client.address="127.0.0.1" user.name="frank" http.request.method="GET" url.path="/apache_pb.gif" url.query="a=b" network.protocol.version="1.0" http.response.status_code=200 http.response.body.size=2326}
+    2026-11-24T04:37:20Z 17() file [] "\"POST /pay HTTP/2.0\" 503 0" {client.address="2001:db8::1" http.request.method="POST" url.path="/pay" network.protocol.version="2.0" http.response.status_code=503 http.response.body.size=0 http.request.header.referer="https://shop.example/" user_agent.original="Mozilla/5.0 (X11; \\\"quoted\\\")" http.log.extra="\"10.0.0.9\" 0.123"}
+    2026-11-24T04:37:20Z 13() file [] "\"GET / HTTP/1.1\" 404 -" {client.address="10.0.0.1" server.address="shop.example:443" http.request.method="GET" url.path="/" network.protocol.version="1.1" http.response.status_code=404 user_agent.original="curl/8"}
+    2026-11-24T04:37:20Z 13() file [] "\"\\x16\\x03\\x01\" 400 157" {client.address="10.0.0.1" http.request.original="\\x16\\x03\\x01" http.response.status_code=400 http.response.body.size=157}
+    2026-11-24T04:37:20Z 17(error) file [] "open() \"/srv/x\" failed (2: No such file or directory)" {process.pid=31 thread.id=32 nginx.connection=7 client.address="10.0.0.1" server.address="shop" http.request.method="GET" url.path="/x" network.protocol.version="1.1" http.request.header.host="shop.example" http.request.header.referer="https://a/"}
+    2026-11-24T04:37:20Z 10(notice) file [] "start worker processes" {process.pid=1 thread.id=1}
+    2026-11-24T04:37:20.123456Z 17(error) file [core] "(13)Permission denied: [client 10.0.0.1:567] AH00035: access denied" {process.pid=12 thread.id=34}
+    2026-11-24T04:37:20.123456Z 1(trace1) file [php] "x" {process.pid=12 client.address="10.0.0.1" client.port=567}
+    2026-11-24T05:37:20.123Z 9(LOG) file [] "database system is ready to accept connections" {process.pid=1234}
+    2026-11-24T04:37:20.123Z 17(ERROR) file [] "relation \"x\" does not exist at character 15" {process.pid=1234 user.name="shop" db.namespace="orders"}
+    2026-11-24T05:37:20Z 9(STATEMENT) file [] "SELECT 1" {process.pid=12}
+    "#);
 }
 
 #[test]
@@ -158,7 +207,42 @@ fn text_with_a_head() {
         "12:30:00 noon",
         "é",
     ];
-    insta::assert_snapshot!(shown("auto", &lines), @"");
+    insta::assert_snapshot!(shown("auto", &lines), @r#"
+    2026-11-24T04:37:20.123Z 9(INFO) file [com.shop.Orders] "paid" {thread.name="main"}
+    2026-11-24T04:37:20.123Z 13(WARN) file [c.s.Orders] "slow" {thread.name="http-nio-1"}
+    2026-11-24T04:37:20.123Z 17(ERROR) file [] "com.shop.App -- cannot start" {thread.name="main"}
+    2026-11-24T04:37:20.123Z 9(INFO) shop [c.s.Orders] "Started in 2.1 s" {process.pid=12345 thread.name="main"}
+    2026-11-24T04:37:20.123Z 13(WARN) file [] "o.a.c.C.[Tomcat]  : odd logger" {process.pid=7 thread.name="nio-8080-exec-1"}
+    2026-11-24T04:37:20.123Z 17(ERROR) file [app.auth] "refused" {}
+    now 13(WARNING) file [app.auth] "refused" {}
+    2026-11-24T05:37:20Z 9(INFO) file [] "Booting worker" {process.pid=123}
+    2026-11-24T04:37:20.123Z 9(INFO) file [kafka.server.KafkaServer] "started" {}
+    2026-11-24T04:37:20.123Z 13(WARN) file [o.e.n.Node] "low on disk" {thread.name="node-1"}
+    2026-11-24T05:37:20.123456Z 13(Warning) file [Server] "deprecated" {thread.id=0 error.code="MY-010055"}
+    2026-11-24T05:37:20.123456Z 9(INFO) file [shop::orders] "paid order=7" {}
+    2026-11-24T05:37:20.123456Z 13(WARN) file [shop::orders] "slow" {}
+    2026-11-24T05:37:20Z 17(ERROR) file [shop::pay] "refused" {}
+    2026-11-24T04:37:20Z 0() file [] "http: TLS handshake error" {}
+    2026-11-24T04:37:20.123456Z 9(INFO) file [shop] "paid" {process.pid=1234}
+    2026-11-24T04:37:20.123Z 10(*) file [] "Ready to accept connections" {process.pid=1 redis.role="M"}
+    2026-11-24T05:37:20Z 13(Warning) file [] "PHP Warning:  Undefined variable $x in /app/a.php on line 3" {}
+    2026-11-24T04:37:20Z 10(NOTICE) file [] "fpm is running, pid 1" {}
+    2026-11-24T04:37:20.123456Z 17(ERROR) file [app] "no stock {\"sku\":1} []" {}
+    2026-11-24T04:37:20.123Z 17(SEVERE) file [] "org.apache.catalina.A failed" {thread.name="main"}
+    2026-11-24T04:37:20Z 0() sshd@web1 [] "Failed password for root" {process.pid=123}
+    2026-11-24T04:37:20.123456Z 17(ERROR) postfix/smtpd@web1 [] "ERROR: no route" {process.pid=77}
+    2026-11-24T04:37:20.5Z 13(WARNING) file [] "app.module careful: now" {}
+    2026-11-24T05:37:20Z 9(INFO) file [] "starting: up" {}
+    2026-11-24T05:37:20Z 9(info) file [] "winston" {}
+    2026-11-24T04:37:20Z 0() file [] "alert box was shown" {}
+    2026-11-24T04:37:20Z 0() file [] "nothing to see" {}
+    2026-11-24T04:37:20Z 17() app@web1 [] "it broke" {}
+    now 13(warn) file [] "[warn] disk is filling" {}
+    now 9(info) file [] "info: Microsoft.Hosting.Lifetime[14]" {}
+    now 0() file [] "just words" {}
+    now 0() file [] "12:30:00 noon" {}
+    now 0() file [] "é" {}
+    "#);
 }
 
 #[test]
@@ -170,14 +254,29 @@ fn envelopes_are_opened() {
         r#"{"log":"no docker","stream":"stderr","time":"2026-11-24T05:37:20.123456789Z","more":1}"#,
         "2026-11-24T05:37:20Z stdout X no tag of CRI",
     ];
-    insta::assert_snapshot!(shown("auto", &lines), @"");
+    insta::assert_snapshot!(shown("auto", &lines), @r#"
+    2026-11-24T04:37:20.123456789Z 0() file [] "plain" {log.iostream="stdout"}
+    2026-11-24T05:37:20.123456789Z 17(error) file [] "nested" {log.iostream="stderr"}
+    2026-11-24T04:37:20Z 0() file [] "[x] red" {log.iostream="stderr"}
+    2026-11-24T05:37:20.123456789Z 0() file [] "no docker" {stream="stderr" more=1}
+    2026-11-24T05:37:20Z 0() file [] "stdout X no tag of CRI" {}
+    "#);
 }
 
 #[test]
 fn a_format_that_is_fixed_is_not_guessed() {
-    insta::assert_snapshot!(shown("raw", &["{\"msg\":\"a\"}", "2026-11-24 05:37:20 \u{1b}[1mx"]), @"");
-    insta::assert_snapshot!(shown("text", &["{\"msg\":\"a\"}", "2026-11-24 05:37:20 ERROR x"]), @"");
-    insta::assert_snapshot!(shown("logfmt", &["a=1 b", "no logfmt, really"]), @"");
+    insta::assert_snapshot!(shown("raw", &["{\"msg\":\"a\"}", "2026-11-24 05:37:20 \u{1b}[1mx"]), @r#"
+    now 0() file [] "{\"msg\":\"a\"}" {}
+    now 0() file [] "2026-11-24 05:37:20 \u001b[1mx" {}
+    "#);
+    insta::assert_snapshot!(shown("text", &["{\"msg\":\"a\"}", "2026-11-24 05:37:20 ERROR x"]), @r#"
+    now 0() file [] "{\"msg\":\"a\"}" {}
+    2026-11-24T04:37:20Z 17(ERROR) file [] "x" {}
+    "#);
+    insta::assert_snapshot!(shown("logfmt", &["a=1 b", "no logfmt, really"]), @r#"
+    now 0() file [] "a=1 b" {a=1 b=true}
+    now 0() file [] "no logfmt, really" {}
+    "#);
     assert_eq!(Format::from_name("parser:x"), Some(Format::Parser("x".to_owned())));
     assert!(Format::NAMES.iter().all(|name| Format::from_name(name).is_some()));
     assert_eq!(Format::from_name("parser:").or(Format::from_name("jsn")), None);
