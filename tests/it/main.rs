@@ -28,5 +28,6 @@ mod reload;
 mod search;
 mod status;
 mod stream;
+mod syslog;
 mod tail;
 mod tls;

@@ -99,8 +99,7 @@ pub fn matchers() -> MatcherFactory {
 impl LineParser for Parsers {
     fn parse<'a>(&'a self, name: &'a str, source: &'a LineSource, lines: Vec<RawLine>, now: Timestamp) -> BoxFuture<'a, LogBatch> {
         let line = |line: RawLine| ParserLine { text: line.text, time: line.given.time, stream: line.given.stream.name() };
-        let source =
-            ParserSource { name: source.name.clone(), service: source.service.clone(), resource: source.resource.clone() };
+        let source = ParserSource { name: source.name.clone(), service: source.service.clone(), resource: source.resource.clone() };
         Box::pin(async move { Self::parse(self, name, source, lines.into_iter().map(line).collect(), now).await.batch })
     }
 }

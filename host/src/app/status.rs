@@ -15,6 +15,7 @@ use crate::delivery::Delivery;
 use crate::errors::Errors;
 use crate::http::status::{MetricStats, Part, PartState, Status, StatusSource};
 use crate::inputs::files::{FileState, FileStatus, FileStatuses};
+use crate::inputs::syslog::{SyslogState, SyslogStatuses};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::plugins::{PluginState, Plugins};
@@ -39,6 +40,7 @@ pub struct Parts {
     pub(super) plugins: Plugins,
     pub(super) analysis: Analysis,
     pub(super) files: FileStatuses,
+    pub(super) syslog: SyslogStatuses,
     pub(super) ended: super::Ended,
     pub(super) janitor: Arc<Mutex<Findings>>,
     pub(super) config: Config,
@@ -57,6 +59,7 @@ impl Parts {
         let mut parts = vec![self.server(), self.log_store(), Part::ok("metrics", format!("{} series", metrics.series))];
         parts.push(self.collector());
         parts.extend(self.followed_files());
+        parts.extend(self.syslog_listeners());
         parts.push(self.error_tracking());
         parts.push(self.rules());
         parts.extend(self.receivers());
@@ -144,6 +147,15 @@ impl Parts {
         let whole = Part::ok("inputs", format!("{} files followed, {behind} bytes behind", files.len()));
         let wrong = files.iter().map(part).filter(|part| part.state != PartState::Ok).take(MAX_LISTED_FILES);
         std::iter::once(whole).chain(wrong).collect()
+    }
+
+    fn syslog_listeners(&self) -> Vec<Part> {
+        let listeners = self.syslog.snapshot(self.clock.now()).into_iter();
+        let part = |listener: crate::inputs::syslog::SyslogStatus| {
+            let state = if listener.state == SyslogState::Listening { PartState::Ok } else { PartState::Degraded };
+            Part::new(&format!("inputs.syslog {}", listener.listen), state, listener.detail, listener.hint)
+        };
+        listeners.map(part).collect()
     }
 
     fn error_tracking(&self) -> Part {

@@ -12,7 +12,7 @@ use super::raw::{
 use super::shape::join;
 use super::{
     Alerting, Config, ErrorTracking, FileInput, Inputs, LogAnalysis, LogFormat, Logging, Performance, Secret, Server, Storage,
-    files, receivers, secrets, starter,
+    files, receivers, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 
@@ -123,13 +123,14 @@ impl Checker<'_> {
     }
 
     fn inputs(&mut self, raw: RawInputs) -> Inputs {
+        let syslog = syslog::check(self, raw.syslog);
         let Some(files) = raw.files else {
             let system = self.environment.system_logs().iter();
             let files = system.map(FileInput::at);
-            return Inputs { own_log: raw.own_log, files: files.collect() };
+            return Inputs { own_log: raw.own_log, files: files.collect(), syslog };
         };
         let files = files::check(self, files);
-        Inputs { own_log: raw.own_log, files }
+        Inputs { own_log: raw.own_log, files, syslog }
     }
 
     fn logging(&mut self, raw: RawLogging) -> Logging {

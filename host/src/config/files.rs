@@ -38,7 +38,10 @@ fn one(checker: &mut Checker<'_>, at: &str, raw: RawFileInput, seen: &mut HashSe
     let encoding = raw.encoding.and_then(|name| {
         let found = encoding_rs::Encoding::for_label(name.as_bytes());
         if found.is_none() {
-            checker.fault(format!("{at}.encoding"), format!("expected a character encoding such as `gbk` or `utf-16le`, found `{name}`"));
+            checker.fault(
+                format!("{at}.encoding"),
+                format!("expected a character encoding such as `gbk` or `utf-16le`, found `{name}`"),
+            );
         }
         found
     });
@@ -62,7 +65,8 @@ fn path(checker: &mut Checker<'_>, key: &str, path: PathBuf, seen: &mut HashSet<
     if !seen.insert(path.clone()) {
         checker.fault(key, format!("`{}` is named twice", path.display()));
     } else if path.is_dir() {
-        let hint = if path == Path::new("/") { String::new() } else { format!(": `{}/*.log` means the logs in it", path.display()) };
+        let hint =
+            if path == Path::new("/") { String::new() } else { format!(": `{}/*.log` means the logs in it", path.display()) };
         checker.fault(key, format!("expected a file, and `{}` is a folder{hint}", path.display()));
     }
     let absolute = std::path::absolute(&path).unwrap_or(path);

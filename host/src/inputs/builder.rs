@@ -245,7 +245,8 @@ mod tests {
     fn a_named_resource_is_the_one_that_it_would_be_otherwise() {
         let more = [("log.file.path".to_owned(), Value::from("/a"))];
         let mut builder = BatchBuilder::new(usize::MAX);
-        let names = [(Some("a"), Some("h")), (Some("b"), None), (None, Some("h")), (None, None), (Some("h"), None), (Some("a"), Some("h"))];
+        let names =
+            [(Some("a"), Some("h")), (Some("b"), None), (None, Some("h")), (None, None), (Some("h"), None), (Some("a"), Some("h"))];
         let indices: Vec<u32> = names.iter().map(|(service, host)| builder.named_resource(*service, *host, &more)).collect();
         assert_eq!(indices, [0, 1, 2, 3, 4, 0]);
         assert_eq!(builder.named_resource(Some("a"), Some("h"), &[]), 5);

@@ -1,4 +1,4 @@
-//! What feeds the engines: OTLP and NDJSON over HTTP, followed files. An input decodes bytes and hands over a batch.
+//! What feeds the engines: OTLP and NDJSON over HTTP, syslog, followed files. An input decodes bytes and hands over a batch.
 //!
 //! **Invariant**: an input stores nothing, and answers only when the engine says that the batch is durable.
 
@@ -8,6 +8,7 @@ pub mod files;
 pub mod formats;
 pub mod ndjson;
 pub mod otlp;
+pub mod syslog;
 pub mod syslog_prefix;
 pub mod system;
 pub mod time;

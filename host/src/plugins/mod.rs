@@ -14,10 +14,10 @@ mod instance;
 mod kernels;
 pub mod kv;
 mod load;
-mod parsed;
-pub mod parsers;
 pub mod log;
 pub mod origin;
+mod parsed;
+pub mod parsers;
 pub mod plugin;
 mod room;
 pub mod secrets;
@@ -41,8 +41,8 @@ pub mod wire {
 pub use cache::compile_file;
 pub use columns::{ATTRIBUTES, BODY, OBSERVED, PATTERN, RESOURCES, TRACE, wire_batch};
 pub use log::LOG_TARGET;
-pub use plugin::{AnalyzerInput, AnalyzerInstance, ChannelSession, EgressPolicy, Plugin};
 pub use parsers::{ParsedBatch, ParserLine, Parsers};
+pub use plugin::{AnalyzerInput, AnalyzerInstance, ChannelSession, EgressPolicy, Plugin};
 pub use room::{PluginView, Plugins};
 pub use threads::give_way;
 pub use types::{

@@ -46,7 +46,12 @@ pub(super) struct Source<'a> {
 ///
 /// # Errors
 /// Says which column is wrong, and how; nothing has been appended then.
-pub(super) fn append(target: &mut ParsedBatch, parsed: &wire::Parsed, lines: &[ParserLine], source: &Source<'_>) -> Result<(), String> {
+pub(super) fn append(
+    target: &mut ParsedBatch,
+    parsed: &wire::Parsed,
+    lines: &[ParserLine],
+    source: &Source<'_>,
+) -> Result<(), String> {
     check(parsed, lines.len())?;
     let mut next_row = 0;
     let mut attribute = 0;
@@ -78,7 +83,12 @@ pub(super) fn append(target: &mut ParsedBatch, parsed: &wire::Parsed, lines: &[P
                 while parsed.attributes.row.get(attribute).is_some_and(|row| *row as usize == next_row) {
                     attribute += 1;
                 }
-                open = Some(Open { line, row: Some(next_row), attributes: from..attribute, body: Cow::Borrowed(text(&parsed.body, next_row)) });
+                open = Some(Open {
+                    line,
+                    row: Some(next_row),
+                    attributes: from..attribute,
+                    body: Cow::Borrowed(text(&parsed.body, next_row)),
+                });
                 next_row += 1;
             }
             _ => {
@@ -123,7 +133,8 @@ fn stream(target: &mut ParsedBatch, line: &ParserLine) {
 fn resource(target: &mut ParsedBatch, source: &Source<'_>, service: Option<&str>, host: Option<&str>) -> u32 {
     let mut resource = vec![(keys::SERVICE_NAME.to_owned(), Value::from(service.unwrap_or(source.service)))];
     resource.extend(host.map(|host| (keys::HOST_NAME.to_owned(), Value::from(host))));
-    let more = source.resource.iter().filter(|(key, _)| !resource.iter().any(|(known, _)| known == key)).cloned().collect::<Vec<_>>();
+    let more =
+        source.resource.iter().filter(|(key, _)| !resource.iter().any(|(known, _)| known == key)).cloned().collect::<Vec<_>>();
     resource.extend(more);
     target.batch.resource(resource)
 }
@@ -272,7 +283,12 @@ mod tests {
             time: vec![1_000_000_000, 0],
             severity: vec![9, 17],
             body: column(&["first", "second"]),
-            attributes: wire::AttributeColumns { row: vec![0, 0, 1], key: vec![0, 1, 2], kind: vec![3, 2, 1], data: column(&["7", "maybe", "other"]) },
+            attributes: wire::AttributeColumns {
+                row: vec![0, 0, 1],
+                key: vec![0, 1, 2],
+                kind: vec![3, 2, 1],
+                data: column(&["7", "maybe", "other"]),
+            },
             trace: Vec::new(),
             span: vec![1; 16],
             dict: vec!["n".to_owned(), "ok".to_owned(), "service.name".to_owned()],
@@ -286,8 +302,19 @@ mod tests {
         let shown: Vec<String> = (0..parsed.batch.len())
             .map(|row| {
                 let record = parsed.batch.record(row);
-                let attributes: Vec<String> = record.attributes.iter().map(|(key, value)| format!("{key}={}", serde_json::to_string(value).unwrap())).collect();
-                format!("{} {} {} {:?} {}", record.timestamp, record.severity_number, parsed.batch.service(row), record.body.as_text().unwrap(), attributes.join(" "))
+                let attributes: Vec<String> = record
+                    .attributes
+                    .iter()
+                    .map(|(key, value)| format!("{key}={}", serde_json::to_string(value).unwrap()))
+                    .collect();
+                format!(
+                    "{} {} {} {:?} {}",
+                    record.timestamp,
+                    record.severity_number,
+                    parsed.batch.service(row),
+                    record.body.as_text().unwrap(),
+                    attributes.join(" ")
+                )
             })
             .collect();
         insta::assert_snapshot!(shown.join("\n"), @r#"

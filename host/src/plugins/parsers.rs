@@ -6,8 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use watchfire_types::{Timestamp, Value};
 
-pub use super::parsed::ParsedBatch;
 use super::instance::{Exports, Instance};
+pub use super::parsed::ParsedBatch;
 use super::parsed::{self, Source};
 use super::plugin::{Plugin, host_panicked, wrong_kind};
 use super::room::Plugins;
@@ -90,10 +90,19 @@ impl Parsers {
         result
     }
 
-    async fn parse_some(&self, name: &str, source: ParserSource, lines: Vec<ParserLine>, target: ParsedBatch, now: Timestamp) -> ParsedBatch {
+    async fn parse_some(
+        &self,
+        name: &str,
+        source: ParserSource,
+        lines: Vec<ParserLine>,
+        target: ParsedBatch,
+        now: Timestamp,
+    ) -> ParsedBatch {
         let plugin = match self.plugins.get(name) {
             Ok(plugin) if plugin.kind() == Kind::Parser => plugin,
-            Ok(plugin) => return raw(target, &lines, &format!("plugin `{name}` is no parser but a {}", plugin.kind().name()), &source, now),
+            Ok(plugin) => {
+                return raw(target, &lines, &format!("plugin `{name}` is no parser but a {}", plugin.kind().name()), &source, now);
+            }
             Err(problem) => return raw(target, &lines, &problem, &source, now),
         };
         let kept = Arc::clone(&self.kept);

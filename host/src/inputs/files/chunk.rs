@@ -176,7 +176,8 @@ impl Chunk {
         let mut from = 0;
         if matches!(rules, Rules::Traces) {
             // Most chunks have no stack trace: then only the last lines are of interest, with which one may begin.
-            let suspicious = self.items.iter().filter(of_stream).any(|item| !item.truncated && multiline::is_suspicious(self.text(item)));
+            let suspicious =
+                self.items.iter().filter(of_stream).any(|item| !item.truncated && multiline::is_suspicious(self.text(item)));
             if !suspicious {
                 let recent = self.items.iter().enumerate().rev().filter(|(_, item)| item.stream == stream).map(|(index, _)| index);
                 let Some(first) = recent.take(multiline::RECENT).last() else { return };
@@ -248,6 +249,10 @@ impl Chunk {
                 Some((first, _)) => cut = first,
                 None => break,
             }
+        }
+        if cut == 0 && close_first {
+            // What is to be closed has lines on both sides of something else that may grow: neither waits for the other for ever.
+            return;
         }
         self.taken = self.items.iter().take_while(|item| item.first < cut).count();
         self.taken_lines = cut as usize;
@@ -376,7 +381,11 @@ fn decode_each(bytes: &[u8], lines: &[Line], charset: Charset, at_beginning: boo
         let decoded = match charset.0 {
             Some(encoding) => {
                 let raw = &bytes[line.start as usize..line.end as usize];
-                if at_beginning && index == 0 { encoding.decode_with_bom_removal(raw).0 } else { encoding.decode_without_bom_handling(raw).0 }
+                if at_beginning && index == 0 {
+                    encoding.decode_with_bom_removal(raw).0
+                } else {
+                    encoding.decode_without_bom_handling(raw).0
+                }
             }
             None => {
                 let (start, end) = trimmed(bytes, line, at_beginning);

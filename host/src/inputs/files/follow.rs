@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Input;
 use super::discover::{self, Found};
 use super::positions::Positions;
 use super::status::{FileState, FileStatus, FileStatuses};
 use super::tail::{Pending, Step, Tail, World};
 use super::watch::{self, Watch};
-use super::Input;
 use crate::clock::Clock;
 use crate::config::FileInput;
 use crate::inputs::formats::Format;
@@ -68,8 +68,7 @@ pub async fn follow(inputs: Vec<FileInput>, following: Following) {
         return;
     }
     let Some(stored) = stored(&inputs, &following).await else { return };
-    let world =
-        World { host: sysinfo::System::host_name().ok(), zone: TimeZone::system(), positions: Positions::new(&stored) };
+    let world = World { host: sysinfo::System::host_name().ok(), zone: TimeZone::system(), positions: Positions::new(&stored) };
     let manager = Manager {
         following,
         inputs: inputs.into_iter().map(Arc::new).collect(),
@@ -252,11 +251,15 @@ impl Manager {
         }
         for path in news.appeared {
             // A folder may have appeared that holds some.
-            let means = |input: &Arc<Input>| input.wants(&path) || input.patterns.iter().any(|pattern| path.starts_with(pattern.base()) && pattern.depth() != Some(0));
+            let means = |input: &Arc<Input>| {
+                input.wants(&path)
+                    || input.patterns.iter().any(|pattern| path.starts_with(pattern.base()) && pattern.depth() != Some(0))
+            };
             rescan |= !self.tails.contains_key(&path) && self.inputs.iter().any(means);
             // A file that was renamed gives its name away.
             if let Some(folder) = path.parent() {
-                let beside: Vec<PathBuf> = self.tails.keys().filter(|tail| tail.parent() == Some(folder)).take(64).cloned().collect();
+                let beside: Vec<PathBuf> =
+                    self.tails.keys().filter(|tail| tail.parent() == Some(folder)).take(64).cloned().collect();
                 beside.iter().for_each(|path| self.wake(path, at));
             }
         }

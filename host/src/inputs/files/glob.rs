@@ -41,7 +41,8 @@ impl Pattern {
             base.push(name);
         }
         let rest: Vec<Component<'_>> = names.collect();
-        let depth = (!rest.iter().any(|name| name.as_os_str().to_string_lossy().contains("**"))).then(|| rest.len().saturating_sub(1));
+        let depth =
+            (!rest.iter().any(|name| name.as_os_str().to_string_lossy().contains("**"))).then(|| rest.len().saturating_sub(1));
         Ok(Self { text: path.to_owned(), base, depth, matcher: Some(matcher) })
     }
 

@@ -131,7 +131,8 @@ fn join(lines: &[&str], is_error: &mut dyn FnMut(&str) -> bool) -> Vec<Joined> {
 /// Returns where the record of a trace begins that begins at `at`: with the line before, if that is an error of a log.
 fn announced(lines: &[&str], at: usize, free: usize, is_error: &mut dyn FnMut(&str) -> bool) -> usize {
     let before = |at: usize| lines[at - 1];
-    let is_log = |line: &str, is_error: &mut dyn FnMut(&str) -> bool| !line.starts_with('{') && !is_indented(line) && is_error(line);
+    let is_log =
+        |line: &str, is_error: &mut dyn FnMut(&str) -> bool| !line.starts_with('{') && !is_indented(line) && is_error(line);
     if at > free && is_log(before(at), is_error) && !is_log(lines[at], is_error) { at - 1 } else { at }
 }
 
@@ -151,7 +152,9 @@ fn may_head(line: &str, is_error: &mut dyn FnMut(&str) -> bool) -> bool {
         return false;
     }
     let class = line.split(": ").next().unwrap_or(line);
-    let is_class = !class.contains(' ') && class.rsplit(['.', '$']).next().is_some_and(|last| last.starts_with(char::is_uppercase)) && class.contains('.');
+    let is_class = !class.contains(' ')
+        && class.rsplit(['.', '$']).next().is_some_and(|last| last.starts_with(char::is_uppercase))
+        && class.contains('.');
     is_class || WORDS.iter().any(|word| memchr::memmem::find(line.as_bytes(), word.as_bytes()).is_some()) || is_error(line)
 }
 
@@ -251,7 +254,9 @@ fn rust(lines: &[&str]) -> (usize, bool) {
     let from = if lines[0].trim_end().ends_with(':') { 2 } else { 1 };
     let is_part = |line: &str| is_indented(line) || line.contains("stack backtrace:") || line.starts_with("note: ");
     let end = run(lines, from, is_part);
-    (end, lines[end - 1].starts_with("note: "))
+    // A note is the last of it.
+    let note = lines[from.min(end)..end].iter().position(|line| line.starts_with("note: "));
+    note.map_or((end, false), |note| (from + note + 1, true))
 }
 
 fn is_goroutine(line: &str) -> bool {
@@ -264,7 +269,8 @@ fn is_go_head(line: &str) -> bool {
 
 /// Returns whether a line may stand between a panic of Go and its goroutine.
 fn is_go_preamble(line: &str) -> bool {
-    line.trim().is_empty() || ["[signal ", "panic: ", "\t", "runtime stack:", "runtime."].iter().any(|begin| line.starts_with(begin))
+    line.trim().is_empty()
+        || ["[signal ", "panic: ", "\t", "runtime stack:", "runtime."].iter().any(|begin| line.starts_with(begin))
 }
 
 fn is_go_panic(lines: &[&str]) -> bool {

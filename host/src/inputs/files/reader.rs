@@ -178,8 +178,7 @@ impl Reader {
 
     /// Returns what is to be stored with the lines before `offset`.
     pub(super) fn position(&self, path: &Path, offset: u64) -> io::Result<FileOffset> {
-        let fingerprint =
-            if self.head.0 == offset.min(FINGERPRINT_BYTES) { self.head.1 } else { self.fingerprint_at(offset)? };
+        let fingerprint = if self.head.0 == offset.min(FINGERPRINT_BYTES) { self.head.1 } else { self.fingerprint_at(offset)? };
         let path = path.to_string_lossy().into_owned();
         Ok(FileOffset { path, device: self.device, inode: self.inode, offset, fingerprint, cursor: String::new() })
     }

@@ -24,7 +24,9 @@ fn is_rotation(name: &OsStr, other: &OsStr) -> bool {
         mark.starts_with(['.', '-', '_', '~'])
             && (matches!(mark, ".old" | ".bak" | ".prev" | "-old" | "~")
                 || mark.bytes().any(|byte| byte.is_ascii_digit())
-                    && mark.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_' | b'T' | b'Z' | b'+' | b':')))
+                    && mark
+                        .bytes()
+                        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_' | b'T' | b'Z' | b'+' | b':')))
     };
     if let Some(mark) = other.strip_prefix(&*name) {
         return is_mark(mark);
@@ -59,11 +61,24 @@ mod tests {
     #[test]
     fn names_that_rotation_makes() {
         let is = |name: &str, other: &str| is_rotation(OsStr::new(name), OsStr::new(other));
-        for other in ["a.log.1", "a.log.12", "a.log-20261124", "a.log-20261124.1", "a.log.2026-11-24", "a.log.20261124-053720", "a.log.old", "a.log~",
-            "a-2026-11-24.log", "a.1.log", "a.2026-11-24.0.log", "a_1.log"] {
+        for other in [
+            "a.log.1",
+            "a.log.12",
+            "a.log-20261124",
+            "a.log-20261124.1",
+            "a.log.2026-11-24",
+            "a.log.20261124-053720",
+            "a.log.old",
+            "a.log~",
+            "a-2026-11-24.log",
+            "a.1.log",
+            "a.2026-11-24.0.log",
+            "a_1.log",
+        ] {
             assert!(is("a.log", other), "{other}");
         }
-        for other in ["a.log", "a.log.lock", "a.log.gz.tmp", "ab.log", "a-errors.log", "a.log-errors", "b.log.1", "a.log.", "1.log"] {
+        for other in ["a.log", "a.log.lock", "a.log.gz.tmp", "ab.log", "a-errors.log", "a.log-errors", "b.log.1", "a.log.", "1.log"]
+        {
             assert!(!is("a.log", other), "{other}");
         }
         assert!(is("syslog", "syslog.1") && !is("syslog", "syslog-ng") && is("0.log", "0.log.20261124-053720"));

@@ -358,11 +358,13 @@ impl Tail {
         for path in siblings_of(&self.path, &self.real) {
             let Ok(metadata) = fs::metadata(&path) else { continue };
             let id = identity(&metadata);
-            let is_other = metadata.is_file() && !but.contains(&Some(id)) && self.rotated.iter().all(|known| known.reader.identity() != id);
+            let is_other =
+                metadata.is_file() && !but.contains(&Some(id)) && self.rotated.iter().all(|known| known.reader.identity() != id);
             let Some(modified) = metadata.modified().ok().filter(|modified| is_other && *modified >= after) else { continue };
             let Ok(reader) = Reader::open(&path) else { continue };
             let known = self.world.positions.get(id);
-            let is_known = known.is_some_and(|known| known.offset > 0 && reader.begins_as(known.offset, known.fingerprint).unwrap_or(true));
+            let is_known =
+                known.is_some_and(|known| known.offset > 0 && reader.begins_as(known.offset, known.fingerprint).unwrap_or(true));
             if is_known || reader.identity() != id || reader.begin(8).map_or(true, |head| siblings::compressed(&head).is_some()) {
                 continue;
             }
@@ -484,7 +486,8 @@ impl Tail {
         }
         let is_all = found.is_all;
         let config = &self.input.config;
-        let defaults = Defaults { service: config.service.as_deref(), host: self.world.host.as_deref(), now, zone: &self.world.zone };
+        let defaults =
+            Defaults { service: config.service.as_deref(), host: self.world.host.as_deref(), now, zone: &self.world.zone };
         let detected = &mut self.detected;
         let mut chunk = Chunk::new(found, self.charset, reader.is_inside_line(), |line| {
             Some(Opened::new(line, detected.unwrap(line, &defaults)?))
@@ -628,7 +631,8 @@ fn siblings_of(path: &Path, real: &Path) -> impl Iterator<Item = PathBuf> + use<
 
 /// Returns all files beside this one: one that is known by its inode may have any name.
 fn neighbours(path: &Path, real: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let folders = [path, real].map(|path| path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned());
+    let folders =
+        [path, real].map(|path| path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned());
     let second = (folders[0] != folders[1]).then(|| folders[1].clone());
     let entries = [Some(folders[0].clone()), second].into_iter().flatten().flat_map(fs::read_dir).flatten();
     entries.filter_map(Result::ok).map(|entry| entry.path())

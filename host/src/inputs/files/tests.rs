@@ -449,7 +449,10 @@ proptest! {
         stage.look();
         let expected: Vec<String> = (0..written).map(|number| format!("line {number}")).collect();
         prop_assert_eq!(&stage.lines, &expected);
- #[test]
+    }
+}
+
+#[test]
 fn files_rotated_several_times_between_two_looks_are_all_read() {
     let mut stage = Stage::new(true);
     stage.append("log.2", "of another time\n");
@@ -538,7 +541,8 @@ fn lines_of_docker_are_put_together_too() {
 
 #[test]
 fn patterns_of_ones_own_say_what_is_one_record() {
-    let multiline = Multiline { start: Some("^\\d{4}-".to_owned()), timeout: Multiline::PATTERN_TIMEOUT, max_lines: 3, ..Multiline::default() };
+    let multiline =
+        Multiline { start: Some("^\\d{4}-".to_owned()), timeout: Multiline::PATTERN_TIMEOUT, max_lines: 3, ..Multiline::default() };
     let mut stage = Stage::with(FileInput { from_beginning: true, multiline, ..FileInput::default() });
     stage.append("log", "before\n2026-1 a\nb\n2026-2 c\nd\ne\nf\n");
     assert_eq!(stage.look().lines, ["before", "2026-1 a\nb", "2026-2 c\nd\ne"]);
@@ -576,7 +580,8 @@ fn other_characters_than_those_of_utf_8_are_read() {
 #[test]
 fn attributes_of_the_input_are_those_of_what_produced_its_lines() {
     let attributes = vec![("deployment.environment.name".to_owned(), "test".to_owned())];
-    let mut stage = Stage::with(FileInput { from_beginning: true, attributes, service: Some("shop".to_owned()), ..FileInput::default() });
+    let mut stage =
+        Stage::with(FileInput { from_beginning: true, attributes, service: Some("shop".to_owned()), ..FileInput::default() });
     stage.append("log", "a\n");
     let record = serde_json::to_value(&stage.look().records[0]).unwrap();
     assert_eq!(record["resource"]["deployment.environment.name"], "test");
@@ -631,9 +636,6 @@ proptest! {
     }
 }
 
-   }
-}
-
 /// A sink that is busy the first time.
 #[derive(Default)]
 struct Sink {
@@ -663,7 +665,11 @@ impl LogSink for Shared {
 }
 
 /// Follows `input` until `check` is content with the lines that arrived.
-async fn followed(input: FileInput, mut change: impl FnMut(usize), check: impl Fn(&[String]) -> bool) -> (Vec<String>, FileStatuses, SelfMetrics) {
+async fn followed(
+    input: FileInput,
+    mut change: impl FnMut(usize),
+    check: impl Fn(&[String]) -> bool,
+) -> (Vec<String>, FileStatuses, SelfMetrics) {
     let sink = Arc::new(Sink::default());
     let (statuses, self_metrics, shutdown) = (FileStatuses::default(), SelfMetrics::default(), CancellationToken::new());
     let following = Following {

@@ -48,7 +48,9 @@ pub fn parse<'a>(line: &'a str, around: &mut Around<'_>) -> Option<Parsed<'a>> {
 fn who(before: &str) -> Option<(&str, &str, &str)> {
     let mut words = before.split(' ');
     let (first, second, third) = (words.next()?, words.next()?, words.next()?);
-    if first.is_empty() || !first.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'%')) {
+    if first.is_empty()
+        || !first.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'%'))
+    {
         return None;
     }
     match words.next() {

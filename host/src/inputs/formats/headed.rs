@@ -119,7 +119,8 @@ fn bracketed<'a>(line: &'a str, around: &mut Around<'_>) -> Option<Parsed<'a>> {
 fn body_and_class<'a>(parsed: &Parsed<'a>) -> Option<(&'a str, &'a str)> {
     let Field::Text(Cow::Borrowed(body)) = parsed.body else { return None };
     let (body, class) = body.strip_suffix(')')?.rsplit_once(" (")?;
-    let is_class = class.contains('.') && class.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'$'));
+    let is_class =
+        class.contains('.') && class.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'$'));
     (is_class && parsed.severity != Severity::UNSET && class.as_bytes()[0].is_ascii_alphabetic()).then_some((body, class))
 }
 

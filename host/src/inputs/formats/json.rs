@@ -103,13 +103,16 @@ fn role(key: &str) -> Role {
         "event" => Role::Body(9),
         "@mt" | "MessageTemplate" => Role::Body(10),
         "service" | "service.name" | "service_name" | "SYSLOG_IDENTIFIER" => Role::Service,
-        "logger" | "logger_name" | "loggerName" | "log.logger" | "SourceContext" | "Category" | "channel" | "component" => Role::Logger,
+        "logger" | "logger_name" | "loggerName" | "log.logger" | "SourceContext" | "Category" | "channel" | "component" => {
+            Role::Logger
+        }
         "thread" | "thread_name" | "threadName" | "process.thread.name" | "thread.name" => Role::Thread,
         "trace_id" | "traceId" | "traceID" | "trace.id" | "@tr" | "TraceId" => Role::Trace,
         "span_id" | "spanId" | "spanID" | "span.id" | "@sp" | "SpanId" => Role::Span,
         "hostname" | "host.name" | "_HOSTNAME" => Role::Host,
         "pid" | "process.pid" | "_PID" => Role::Pid,
-        "stack_trace" | "stackTrace" | "error.stack_trace" | "stacktrace" | "exception" | "exc_info" | "stack" | "@x" | "Exception" => Role::Stack,
+        "stack_trace" | "stackTrace" | "error.stack_trace" | "stacktrace" | "exception" | "exc_info" | "stack" | "@x"
+        | "Exception" => Role::Stack,
         "err" | "error" | "thrown" => Role::Exception,
         "attributes" | "Properties" | "State" | "attr" => Role::Spread,
         "resource" => Role::Resource,
@@ -138,7 +141,13 @@ pub fn parse<'a>(line: &'a str, known: &mut KnownKeys, around: &mut Around<'_>) 
     let has = |name: &str| entries.iter().any(|(key, _)| key == name);
     let is_gelf = has("short_message");
     // pino and bunyan give the program's name, Python the logger's.
-    let name = if has("hostname") && has("pid") { Role::Service } else if has("levelname") { Role::Logger } else { Role::Other };
+    let name = if has("hostname") && has("pid") {
+        Role::Service
+    } else if has("levelname") {
+        Role::Logger
+    } else {
+        Role::Other
+    };
     for ((key, _), role) in entries.iter().zip(&mut roles) {
         match &**key {
             "name" => *role = name,

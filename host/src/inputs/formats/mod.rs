@@ -77,7 +77,19 @@ pub enum Kind {
 impl Format {
     /// The names that the configuration knows, beside `parser:NAME`.
     pub const NAMES: [&str; 13] = [
-        "auto", "raw", "text", "json", "logfmt", "syslog", "cri", "docker", "klog", "access", "nginx_error", "apache_error", "postgres",
+        "auto",
+        "raw",
+        "text",
+        "json",
+        "logfmt",
+        "syslog",
+        "cri",
+        "docker",
+        "klog",
+        "access",
+        "nginx_error",
+        "apache_error",
+        "postgres",
     ];
 
     /// Returns the format of this name.
@@ -208,7 +220,9 @@ fn detect<'a>(line: &'a str, keys: &mut json::KnownKeys, around: &mut Around<'_>
         b'<' => &[Kind::Syslog],
         // The fourth byte of a date in nginx's log is no digit, as that of an address may be.
         b'0'..=b'9' if line.as_bytes().get(4) == Some(&b'/') => &[Kind::NginxError, Kind::Text, Kind::Access],
-        b'0'..=b'9' if line.as_bytes().get(4) == Some(&b'-') && line.as_bytes().get(7) == Some(&b'-') => &[Kind::Postgres, Kind::Text],
+        b'0'..=b'9' if line.as_bytes().get(4) == Some(&b'-') && line.as_bytes().get(7) == Some(&b'-') => {
+            &[Kind::Postgres, Kind::Text]
+        }
         b'0'..=b'9' => &[Kind::Access, Kind::Text],
         b'I' | b'W' | b'E' | b'F' => &[Kind::Klog, Kind::Text, Kind::Logfmt, Kind::Access],
         _ => &[Kind::Text, Kind::Logfmt, Kind::Access],
@@ -303,7 +317,8 @@ fn push(
     let resource = if parsed.resource.is_empty() {
         builder.named_resource(service, host, &detected.resource)
     } else {
-        let mut resource: Attributes = parsed.resource.iter().map(|(key, value)| (key.to_string(), value.as_ref().to_value())).collect();
+        let mut resource: Attributes =
+            parsed.resource.iter().map(|(key, value)| (key.to_string(), value.as_ref().to_value())).collect();
         let named = [("service.name", service), ("host.name", host)].into_iter();
         resource.extend(named.filter_map(|(key, name)| Some((key.to_owned(), Value::from(name?)))));
         resource.extend(detected.resource.iter().cloned());

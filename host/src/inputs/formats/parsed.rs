@@ -69,9 +69,7 @@ impl<'a> Field<'a> {
 #[must_use]
 pub fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
-    let canonical = matches!(digits.len(), 1..=18)
-        && (digits[0] != b'0' || text == "0")
-        && digits.iter().all(u8::is_ascii_digit);
+    let canonical = matches!(digits.len(), 1..=18) && (digits[0] != b'0' || text == "0") && digits.iter().all(u8::is_ascii_digit);
     if canonical { text.parse().ok() } else { None }
 }
 

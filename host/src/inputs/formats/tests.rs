@@ -29,7 +29,8 @@ fn shown(format: &str, lines: &[&str]) -> String {
     let show = |record: LogRecord| {
         let time = if record.timestamp == now() { "now".to_owned() } else { record.timestamp.to_string() };
         let service = watchfire_types::log::service_of(&record.resource).unwrap_or("").to_owned();
-        let host = record.resource.iter().find(|(key, _)| key == "host.name").map(|(_, value)| format!("@{}", value.as_ref().display()));
+        let host =
+            record.resource.iter().find(|(key, _)| key == "host.name").map(|(_, value)| format!("@{}", value.as_ref().display()));
         let attributes: Vec<String> =
             record.attributes.iter().map(|(key, value)| format!("{key}={}", serde_json::to_string(value).unwrap())).collect();
         let ids = if record.trace_id.is_empty() { String::new() } else { format!(" {}/{}", record.trace_id, record.span_id) };
@@ -292,13 +293,58 @@ fn formats_may_change_from_line_to_line() {
 /// Pieces of all formats, in any order.
 fn scraps() -> impl Strategy<Value = String> {
     let piece = proptest::sample::select(vec![
-        "2026-11-24T05:37:20.123Z", "2026-11-24 05:37:20,123", " stdout F ", " stderr P ", " INFO ", "[main] ", "[error] ", " --- ", " - ", ": ",
-        "{\"log\":\"", "\\n\",\"stream\":\"stdout\",\"time\":\"", "\"}", "{", "}", "\"msg\":", "\"time\":", "{\"$date\":", "\"level\":", "50", "\"x\"", ",",
-        "level=", "msg=\"", "\\\"", "\"", "I1124 05:37:20.123 1 a.go:1] ", "127.0.0.1 - - [", "24/Nov/2026:05:37:20 +0100", "] \"GET / HTTP/1.1\" 200 ",
-        "1:M 24 Nov 2026 05:37:20.123 * ", "I, [", " #1]", " -- ", "(a.B)", "31#32: *7 ", ", client: ", "PHP Warning:  ", "[pid 1:tid 2] ", "\u{1b}[31m",
-        "Nov 24 05:37:20 ", "Tue Nov 24 05:37:20 2026", "web1 app[1]: ", "é", "\n", "\tat a.B.c(D.java:1)", "0", "<11>", "app.ERROR: ",
+        "2026-11-24T05:37:20.123Z",
+        "2026-11-24 05:37:20,123",
+        " stdout F ",
+        " stderr P ",
+        " INFO ",
+        "[main] ",
+        "[error] ",
+        " --- ",
+        " - ",
+        ": ",
+        "{\"log\":\"",
+        "\\n\",\"stream\":\"stdout\",\"time\":\"",
+        "\"}",
+        "{",
+        "}",
+        "\"msg\":",
+        "\"time\":",
+        "{\"$date\":",
+        "\"level\":",
+        "50",
+        "\"x\"",
+        ",",
+        "level=",
+        "msg=\"",
+        "\\\"",
+        "\"",
+        "I1124 05:37:20.123 1 a.go:1] ",
+        "127.0.0.1 - - [",
+        "24/Nov/2026:05:37:20 +0100",
+        "] \"GET / HTTP/1.1\" 200 ",
+        "1:M 24 Nov 2026 05:37:20.123 * ",
+        "I, [",
+        " #1]",
+        " -- ",
+        "(a.B)",
+        "31#32: *7 ",
+        ", client: ",
+        "PHP Warning:  ",
+        "[pid 1:tid 2] ",
+        "\u{1b}[31m",
+        "Nov 24 05:37:20 ",
+        "Tue Nov 24 05:37:20 2026",
+        "web1 app[1]: ",
+        "é",
+        "\n",
+        "\tat a.B.c(D.java:1)",
+        "0",
+        "<11>",
+        "app.ERROR: ",
     ]);
-    proptest::collection::vec(prop_oneof![6 => piece.prop_map(str::to_owned), 1 => "\\PC{0,6}"], 0..16).prop_map(|pieces| pieces.concat())
+    proptest::collection::vec(prop_oneof![6 => piece.prop_map(str::to_owned), 1 => "\\PC{0,6}"], 0..16)
+        .prop_map(|pieces| pieces.concat())
 }
 
 proptest! {

@@ -10,8 +10,7 @@ use crate::inputs::time;
 const DAY: i64 = 86_400;
 /// Zones change their offset on quarters of an hour.
 const QUARTER: i64 = 900;
-const MONTHS: [&[u8; 3]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+const MONTHS: [&[u8; 3]; 12] = [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 const WEEKDAYS: [&[u8; 3]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
 
 /// The zone's offset at the last local time that was asked for: neighbours share it.
@@ -214,9 +213,9 @@ fn epoch(bytes: &[u8]) -> Option<(Timestamp, usize)> {
         _ => return None,
     };
     // Numbers of other kinds are seldom a time of these decades.
-    (1_000_000_000..4_000_000_000).contains(&seconds).then(|| {
-        (Timestamp::from_nanos(seconds as u64 * 1_000_000_000 + u64::from(nanos)), end)
-    })
+    (1_000_000_000..4_000_000_000)
+        .contains(&seconds)
+        .then(|| (Timestamp::from_nanos(seconds as u64 * 1_000_000_000 + u64::from(nanos)), end))
 }
 
 /// Reads what begins with a month or a day of the week: `Nov 24 05:37:20`, `Nov 24, 2026 5:37:20`, `Tue Nov 24 05:37:20.123 2026`.
