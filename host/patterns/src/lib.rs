@@ -22,6 +22,7 @@
 mod align;
 mod bytes;
 mod chunk;
+mod coarse;
 mod header;
 mod index;
 mod json;
@@ -33,6 +34,7 @@ mod settle;
 mod shape;
 mod stamp;
 mod stored;
+mod texts;
 mod variables;
 mod vocabulary;
 
