@@ -333,9 +333,9 @@ mod tests {
             append(&mut ParsedBatch::default(), &parsed, &lines(&["1", "2", "3", "4", "5"]), &source()).unwrap_err()
         };
         let reasons = [
-            spoiled(&|parsed| drop(parsed.status.pop())),
+            spoiled(&|parsed| parsed.status.truncate(4)),
             spoiled(&|parsed| parsed.status[0] = 9),
-            spoiled(&|parsed| drop(parsed.time.pop())),
+            spoiled(&|parsed| parsed.time.truncate(1)),
             spoiled(&|parsed| parsed.severity[0] = 25),
             spoiled(&|parsed| parsed.body.offsets[1] = 99),
             spoiled(&|parsed| parsed.body.bytes[0] = 0xff),
