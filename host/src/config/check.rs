@@ -8,12 +8,13 @@ use std::time::Duration;
 use super::duration::HumanDuration;
 use super::environment::Environment;
 use super::raw::{
-    RawAlerting, RawConfig, RawErrorTracking, RawInputs, RawLogAnalysis, RawLogging, RawPerformance, RawServer, RawStorage,
+    RawAlerting, RawConfig, RawErrorTracking, RawInputs, RawJournald, RawLogAnalysis, RawLogging, RawPerformance, RawServer,
+    RawStorage,
 };
 use super::shape::join;
 use super::{
-    Alerting, Config, ErrorTracking, FileInput, Inputs, LogAnalysis, LogFormat, Logging, Performance, Secret, Server, Storage,
-    receivers, secrets, starter,
+    Alerting, Config, ErrorTracking, FileInput, Inputs, JournaldInput, LogAnalysis, LogFormat, Logging, Performance, Secret,
+    Server, StdinInput, Storage, receivers, secrets, starter,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 
@@ -63,6 +64,8 @@ impl Checker<'_> {
         let listen = self.address("server.listen", &raw.listen, token.as_ref());
         let otlp_listen =
             (!raw.otlp_listen.is_empty()).then(|| self.address("server.otlp_listen", &raw.otlp_listen, token.as_ref()));
+        let otlp_grpc_listen = (!raw.otlp_grpc_listen.is_empty())
+            .then(|| self.address("server.otlp_grpc_listen", &raw.otlp_grpc_listen, token.as_ref()));
         if let Some(url) = &raw.external_url
             && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
         {
@@ -75,6 +78,7 @@ impl Checker<'_> {
         Server {
             listen,
             otlp_listen,
+            otlp_grpc_listen,
             token,
             external_url: raw.external_url.map(|url| url.trim_end_matches('/').to_owned()),
             max_request_bytes: usize::try_from(raw.max_request_bytes).unwrap_or(usize::MAX),
@@ -124,10 +128,12 @@ impl Checker<'_> {
     }
 
     fn inputs(&mut self, raw: RawInputs) -> Inputs {
+        let journald = raw.journald.map(|journald| self.journald(journald));
+        let stdin = raw.stdin.map(|stdin| StdinInput { service: stdin.service });
         let Some(files) = raw.files else {
             let system = self.environment.system_logs().iter();
             let files = system.map(|path| FileInput { path: path.clone(), service: None, from_beginning: false });
-            return Inputs { own_log: raw.own_log, files: files.collect() };
+            return Inputs { own_log: raw.own_log, files: files.collect(), journald, stdin };
         };
         let mut seen: HashSet<PathBuf> = HashSet::new();
         for (index, file) in files.iter().enumerate() {
@@ -144,7 +150,23 @@ impl Checker<'_> {
         let files = files.into_iter();
         let files =
             files.map(|file| FileInput { path: absolute(file.path), service: file.service, from_beginning: file.from_beginning });
-        Inputs { own_log: raw.own_log, files: files.collect() }
+        Inputs { own_log: raw.own_log, files: files.collect(), journald, stdin }
+    }
+
+    fn journald(&mut self, raw: RawJournald) -> JournaldInput {
+        for (index, unit) in raw.units.iter().enumerate() {
+            if unit.trim().is_empty() {
+                self.fault(format!("inputs.journald.units[{index}]"), "expected the name of a unit such as `nginx.service`");
+            }
+        }
+        if let Some(path) = raw.directory.as_ref().filter(|path| !path.is_dir()) {
+            self.fault(
+                "inputs.journald.directory",
+                format!("expected a folder of journal files, and `{}` is none", path.display()),
+            );
+        }
+        let directory = raw.directory.map(|path| std::path::absolute(&path).unwrap_or(path));
+        JournaldInput { units: raw.units, directory, from_beginning: raw.from_beginning }
     }
 
     fn logging(&mut self, raw: RawLogging) -> Logging {
