@@ -51,3 +51,15 @@ async fn otlp_under_lokis_path_is_taken_and_readiness_is_told() {
     host.client().records_until(1, &[("q", "loki")]).await;
     assert_eq!(host.client().get("/loki/ready").await.ok().body, "ready\n");
 }
+
+#[tokio::test]
+async fn a_line_older_than_the_retention_is_refused_and_the_others_are_stored() {
+    let host = TestHost::start();
+    let now = host.clock().now().as_nanos().to_string();
+    let push =
+        serde_json::json!({"streams": [{"stream": {"app": "shop"}, "values": [["1000000000000000000", "old"], [now, "new"]]}]});
+    let answer = host.client().post_json("/loki/api/v1/push", &push).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.body, "1 of 2 lines were refused, the others are stored: 1 records are older than the retention of logs\n");
+    host.client().records_until(1, &[("service", "shop")]).await;
+}

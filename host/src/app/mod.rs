@@ -31,6 +31,7 @@ use crate::http::guard::Guard;
 use crate::http::{Connections, page, server, status as status_api};
 use crate::inputs::files::FileStatuses;
 use crate::inputs::journald::JournalStatus;
+use crate::inputs::syslog::{self, Syslog};
 use crate::inputs::{self, InputState, system};
 use crate::logs::{self, Logs};
 use crate::metrics::{self, Metrics, MetricsSettings};
@@ -52,6 +53,8 @@ pub struct Kept {
     pub listener: Option<std::net::TcpListener>,
     /// Listens for OTLP.
     pub otlp_listener: Option<std::net::TcpListener>,
+    /// Listen for syslog, with their connections.
+    pub syslog: syslog::KeptSockets,
     /// Listens for OTLP by gRPC.
     pub otlp_grpc_listener: Option<std::net::TcpListener>,
     /// Where the own log comes out.
@@ -67,6 +70,7 @@ pub(crate) type Ended = Arc<Mutex<Vec<&'static str>>>;
 pub struct Host {
     address: SocketAddr,
     otlp_address: Option<SocketAddr>,
+    syslog_addresses: Vec<SocketAddr>,
     otlp_grpc_address: Option<SocketAddr>,
     shutdown: CancellationToken,
     forwarded: CancellationToken,
@@ -108,6 +112,8 @@ impl Host {
             bind_otlp(&mut kept.otlp_grpc_listener, config.server.otlp_grpc_listen, "otlp_grpc_listen");
         let otlp_grpc_address = grpc_listener.as_ref().and_then(|listener| listener.local_addr().ok());
 
+        let syslog = Syslog::bind(&config.inputs.syslog, &kept.syslog)?;
+
         let (logs, metrics, analysis, state) = open_engines(&config, &clock, &own).await?;
         let errors = Errors::open(&data, state.clone(), config.error_tracking.clone(), clock.clone(), &own).await?;
         let outbox = delivery::outbox::Outbox::new(state.clone());
@@ -126,6 +132,7 @@ impl Host {
         write_address(&data, address)?;
         let shutdown = CancellationToken::new();
         let files = FileStatuses::default();
+        let syslog_statuses = syslog.statuses(&own);
         let journal = JournalStatus::default();
         let ended = Ended::default();
         let (janitor, findings) =
@@ -145,6 +152,7 @@ impl Host {
             plugins: plugins.clone(),
             analysis: analysis.clone(),
             files: files.clone(),
+            syslog: syslog_statuses.clone(),
             journal: journal.clone(),
             ended: ended.clone(),
             janitor: findings,
@@ -180,6 +188,9 @@ impl Host {
             shutdown.clone(),
         );
         tasks.spawn(watched("inputs", ended.clone(), unfailing(follow)));
+        let syslog_addresses = syslog.addresses();
+        let listen = syslog.run(syslog_statuses, Arc::new(logs.clone()), clock.clone(), kept.syslog.clone(), shutdown.clone());
+        tasks.spawn(watched("inputs.syslog", ended.clone(), listen));
         if let Some(input) = config.inputs.stdin.clone() {
             let (clock, own, stop) = (clock.clone(), own.clone(), shutdown.clone());
             let lines = inputs::stdin::Lines::of_standard_input();
@@ -228,6 +239,7 @@ impl Host {
         Ok(Self {
             address,
             otlp_address,
+            syslog_addresses,
             otlp_grpc_address,
             shutdown,
             forwarded,
@@ -259,6 +271,12 @@ impl Host {
     #[must_use]
     pub fn otlp_grpc_address(&self) -> Option<SocketAddr> {
         self.otlp_grpc_address
+    }
+
+    /// Returns the addresses that take syslog, in the order of the configuration.
+    #[must_use]
+    pub fn syslog_addresses(&self) -> &[SocketAddr] {
+        &self.syslog_addresses
     }
 
     /// Stops taking things in, lets what is under way end, closes the stores. Returns what a next host may use.

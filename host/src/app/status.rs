@@ -16,6 +16,7 @@ use crate::errors::Errors;
 use crate::http::status::{MetricStats, Part, PartState, Status, StatusSource};
 use crate::inputs::files::{FileState, FileStatuses};
 use crate::inputs::journald::{JournalState, JournalStatus};
+use crate::inputs::syslog::{SyslogState, SyslogStatuses};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::plugins::{PluginState, Plugins};
@@ -38,6 +39,7 @@ pub struct Parts {
     pub(super) plugins: Plugins,
     pub(super) analysis: Analysis,
     pub(super) files: FileStatuses,
+    pub(super) syslog: SyslogStatuses,
     pub(super) journal: JournalStatus,
     pub(super) ended: super::Ended,
     pub(super) janitor: Arc<Mutex<Findings>>,
@@ -57,6 +59,7 @@ impl Parts {
         let mut parts = vec![self.server(), self.log_store(), Part::ok("metrics", format!("{} series", metrics.series))];
         parts.push(self.collector());
         parts.extend(self.followed_files());
+        parts.extend(self.syslog_listeners());
         parts.extend(self.followed_journal());
         parts.push(self.error_tracking());
         parts.push(self.rules());
@@ -152,6 +155,15 @@ impl Parts {
             }
         };
         Some(part)
+    }
+
+    fn syslog_listeners(&self) -> Vec<Part> {
+        let listeners = self.syslog.snapshot(self.clock.now()).into_iter();
+        let part = |listener: crate::inputs::syslog::SyslogStatus| {
+            let state = if listener.state == SyslogState::Listening { PartState::Ok } else { PartState::Degraded };
+            Part::new(&format!("inputs.syslog {}", listener.listen), state, listener.detail, listener.hint)
+        };
+        listeners.map(part).collect()
     }
 
     fn error_tracking(&self) -> Part {

@@ -14,7 +14,7 @@ use super::raw::{
 use super::shape::join;
 use super::{
     Alerting, Config, ErrorTracking, FileInput, Inputs, JournaldInput, LogAnalysis, LogFormat, Logging, Performance, Secret,
-    Server, StdinInput, Storage, receivers, secrets, starter,
+    Server, StdinInput, Storage, receivers, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 
@@ -130,10 +130,11 @@ impl Checker<'_> {
     fn inputs(&mut self, raw: RawInputs) -> Inputs {
         let journald = raw.journald.map(|journald| self.journald(journald));
         let stdin = raw.stdin.map(|stdin| StdinInput { service: stdin.service });
+        let syslog = syslog::check(self, raw.syslog);
         let Some(files) = raw.files else {
             let system = self.environment.system_logs().iter();
             let files = system.map(|path| FileInput { path: path.clone(), service: None, from_beginning: false });
-            return Inputs { own_log: raw.own_log, files: files.collect(), journald, stdin };
+            return Inputs { own_log: raw.own_log, files: files.collect(), journald, stdin, syslog };
         };
         let mut seen: HashSet<PathBuf> = HashSet::new();
         for (index, file) in files.iter().enumerate() {
@@ -150,7 +151,7 @@ impl Checker<'_> {
         let files = files.into_iter();
         let files =
             files.map(|file| FileInput { path: absolute(file.path), service: file.service, from_beginning: file.from_beginning });
-        Inputs { own_log: raw.own_log, files: files.collect(), journald, stdin }
+        Inputs { own_log: raw.own_log, files: files.collect(), journald, stdin, syslog }
     }
 
     fn journald(&mut self, raw: RawJournald) -> JournaldInput {

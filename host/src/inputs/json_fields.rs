@@ -12,6 +12,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::Value as JsonValue;
 use watchfire_types::ValueRef;
 
+use super::object_record::Meaning;
+
 /// Beyond this many fields an equal key is looked for by hash.
 const MANY: usize = 64;
 
@@ -120,6 +122,8 @@ pub(super) struct Object<'a> {
     pub(super) attributes: Fields<'a>,
     /// Those of `resource`, when that is an object.
     pub(super) resource: Fields<'a>,
+    /// The key at each place of the last object, and what it stood for: the next one mostly has the same there.
+    pub(super) meanings: Vec<(String, Option<(Meaning, u8)>)>,
 }
 
 impl<'a> Object<'a> {

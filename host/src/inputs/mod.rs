@@ -1,4 +1,4 @@
-//! What feeds the engines: OTLP and NDJSON over HTTP, followed files. An input decodes bytes and hands over a batch.
+//! What feeds the engines: OTLP and NDJSON over HTTP, syslog, followed files. An input decodes bytes and hands over a batch.
 //!
 //! **Invariant**: an input stores nothing, and answers only when the engine says that the batch is durable.
 
@@ -13,6 +13,7 @@ pub mod ndjson;
 mod object_record;
 pub mod otlp;
 pub mod stdin;
+pub mod syslog;
 pub mod syslog_prefix;
 pub mod system;
 #[cfg(test)]
@@ -76,6 +77,7 @@ pub struct InputState {
     self_metrics: SelfMetrics,
     clock: Clock,
     limits: body::Limits,
+    uploads: journald::Uploads,
 }
 
 impl InputState {
@@ -88,7 +90,15 @@ impl InputState {
         clock: Clock,
     ) -> Self {
         let limits = body::Limits::new(max_request_bytes);
-        Self { logs: Arc::new(logs), metrics: Arc::new(metrics), max_request_bytes, self_metrics, clock, limits }
+        Self {
+            logs: Arc::new(logs),
+            metrics: Arc::new(metrics),
+            max_request_bytes,
+            self_metrics,
+            clock,
+            limits,
+            uploads: journald::Uploads::default(),
+        }
     }
 
     /// Bytes of memory that the decoded records of one request may take: a body of ordinary records takes about twice its size.

@@ -109,7 +109,7 @@ async fn take(state: &InputState, params: &Params, headers: &HeaderMap, body: Bo
     let (now, budget) = (state.clock.now(), state.decode_budget());
     let decode = move |bytes: &[u8]| {
         let defaults = Defaults { service: service.as_deref(), host: None, now, zone: &TimeZone::system() };
-        decode_lines(bytes, &defaults, budget)
+        decode_lines(bytes, &defaults, None, budget)
     };
     let (batch, mut answer, lines) = body::read(state, "ndjson", headers, body, decode)
         .await?
@@ -151,11 +151,16 @@ pub struct Defaults<'a> {
 /// # Errors
 /// [`OverBudget`] when they take too much memory together.
 pub fn decode(bytes: &[u8], defaults: &Defaults<'_>, budget: usize) -> Result<(LogBatch, IngestAnswer), OverBudget> {
-    decode_lines(bytes, defaults, budget).map(|(batch, answer, _)| (batch, answer))
+    decode_lines(bytes, defaults, None, budget).map(|(batch, answer, _)| (batch, answer))
 }
 
-/// The same, and the line of each row of the batch.
-fn decode_lines(bytes: &[u8], defaults: &Defaults<'_>, budget: usize) -> Result<(LogBatch, IngestAnswer, Vec<u32>), OverBudget> {
+/// The same, and the line of each row of the batch. `unnamed` is the service of plain lines for which nothing else names one.
+pub(super) fn decode_lines(
+    bytes: &[u8],
+    defaults: &Defaults<'_>,
+    unnamed: Option<&str>,
+    budget: usize,
+) -> Result<(LogBatch, IngestAnswer, Vec<u32>), OverBudget> {
     let mut lines = Vec::new();
     let mut builder = BatchBuilder::new(budget);
     let mut answer = IngestAnswer::default();
@@ -170,7 +175,7 @@ fn decode_lines(bytes: &[u8], defaults: &Defaults<'_>, budget: usize) -> Result<
         } else {
             match str::from_utf8(line) {
                 Ok(text) if text.trim_start().starts_with('{') => push_object(&mut builder, text, defaults, &mut object),
-                Ok(text) => push_text(&mut builder, text, defaults, None).map_err(Into::into),
+                Ok(text) => push_text(&mut builder, text, defaults, unnamed).map_err(Into::into),
                 Err(_) => Err(LineRefused::Reason("the line is not UTF-8".to_owned())),
             }
         };

@@ -29,6 +29,9 @@ pub(super) enum Meaning {
     Scope,
 }
 
+/// Places of fields at which what a key stands for is remembered from one object to the next.
+const MOST_REMEMBERED: usize = 64;
+
 /// How many meanings there are.
 const MEANINGS: usize = Meaning::Scope as usize + 1;
 
@@ -38,12 +41,13 @@ pub(super) type Keys = fn(&str) -> Option<(Meaning, u8)>;
 /// Appends the record that `object` is. `more` goes into its resource.
 pub(super) fn push(
     builder: &mut BatchBuilder,
-    object: &Object<'_>,
+    object: &mut Object<'_>,
     keys: Keys,
     defaults: &Defaults<'_>,
     more: Option<(&'static str, &str)>,
 ) -> Result<(), LineRefused> {
-    let mut chosen = Chosen::of(object, keys);
+    let Object { fields, meanings, attributes, resource: entries } = object;
+    let mut chosen = Chosen::of(&fields.list, meanings, keys);
     let timestamp = match chosen.field(Meaning::Time) {
         None => defaults.now,
         Some(field) => time_of(&field.value, defaults.zone)
@@ -75,20 +79,20 @@ pub(super) fn push(
     let process_id = chosen.take(Meaning::ProcessId, integer);
     let trace_id = chosen.take(Meaning::TraceId, |value| unhex(value.as_text()?)).unwrap_or_default();
     let span_id = chosen.take(Meaning::SpanId, |value| unhex(value.as_text()?)).unwrap_or_default();
-    let resource = resource(builder, object, service, host, more);
+    let resource = resource(builder, &entries.list, service, host, more);
     let head =
         RecordHead { timestamp, observed, severity, severity_text, resource, scope, event_name, trace_id, span_id, flags: 0 };
     builder.push(&head, chosen.field(Meaning::Body).map_or(ValueRef::Null, |field| field.value.as_ref()))?;
     if let Some(id) = process_id {
         builder.attribute(PROCESS_PID, ValueRef::Int(id));
     }
-    for (index, field) in object.fields.list.iter().enumerate() {
+    for (index, field) in fields.list.iter().enumerate() {
         if chosen.is_used(index) {
             continue;
         }
         match field.value {
             FieldValue::Entries if field.key == "attributes" => {
-                for field in &object.attributes.list {
+                for field in &attributes.list {
                     builder.attribute(&field.key, field.value.as_ref());
                 }
             }
@@ -102,18 +106,17 @@ pub(super) fn push(
 
 fn resource(
     builder: &mut BatchBuilder,
-    object: &Object<'_>,
+    entries: &[Field<'_>],
     service: Option<&str>,
     host: Option<&str>,
     more: Option<(&'static str, &str)>,
 ) -> u32 {
     let service = service.map(|service| (SERVICE_NAME, service));
     let host = host.map(|host| (HOST_NAME, host));
-    if object.resource.list.is_empty() {
+    if entries.is_empty() {
         return builder.named_resource([service, host, more]);
     }
-    let mut resource: Attributes =
-        object.resource.list.iter().map(|field| (field.key.to_string(), field.value.as_ref().to_value())).collect();
+    let mut resource: Attributes = entries.iter().map(|field| (field.key.to_string(), field.value.as_ref().to_value())).collect();
     for (key, value) in [service, host, more].into_iter().flatten() {
         if !resource.iter().any(|(known, _)| *known == key) {
             resource.push((key.to_owned(), value.into()));
@@ -129,15 +132,25 @@ struct Chosen<'o, 'a> {
 }
 
 impl<'o, 'a> Chosen<'o, 'a> {
-    fn of(object: &'o Object<'a>, keys: Keys) -> Self {
-        let fields = &object.fields.list;
+    fn of(fields: &'o [Field<'a>], meanings: &mut Vec<(String, Option<(Meaning, u8)>)>, keys: Keys) -> Self {
         let mut places: [Option<(u8, usize)>; MEANINGS] = [None; MEANINGS];
         for (index, field) in fields.iter().enumerate() {
+            let meaning = match meanings.get(index) {
+                Some((key, meaning)) if *key == field.key => *meaning,
+                _ => {
+                    let meaning = keys(&field.key);
+                    match meanings.get_mut(index) {
+                        Some(place) => *place = (field.key.to_string(), meaning),
+                        None if index < MOST_REMEMBERED => meanings.push((field.key.to_string(), meaning)),
+                        None => {}
+                    }
+                    meaning
+                }
+            };
             // What is null says nothing, and what has been read into a part of its own means nothing else.
-            if matches!(field.value, FieldValue::Null | FieldValue::Entries) {
-                continue;
-            }
-            if let Some((meaning, rank)) = keys(&field.key) {
+            if let Some((meaning, rank)) = meaning
+                && !matches!(field.value, FieldValue::Null | FieldValue::Entries)
+            {
                 let place = &mut places[meaning as usize];
                 if place.is_none_or(|(other, _)| rank < other) {
                     *place = Some((rank, index));

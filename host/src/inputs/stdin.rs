@@ -121,11 +121,11 @@ impl Reader {
     /// Stores lines, for as long as it takes; a stopping host tries for a few seconds only.
     async fn store(&self, bytes: Vec<u8>) {
         let length = bytes.len() as u64;
-        let host = sysinfo::System::host_name();
-        let service = self.input.service.as_deref().or(Some("stdin"));
+        let host = sysinfo::System::host_name().ok();
+        let service = self.input.service.as_deref();
         let zone = TimeZone::system();
         let defaults = Defaults { service, host: host.as_deref(), now: self.clock.now(), zone: &zone };
-        let Ok((batch, answer)) = ndjson::decode(&bytes, &defaults, usize::MAX) else { return };
+        let Ok((batch, answer, _)) = ndjson::decode_lines(&bytes, &defaults, Some("stdin"), usize::MAX) else { return };
         let mut rejected = answer.rejected;
         if let Some(first) = answer.errors.first() {
             tracing::debug!(reason = %first.reason, "lines of standard input were refused");

@@ -22,6 +22,9 @@ const MAX_INDEX_BYTES: usize = 255;
 /// Longest id, in bytes, as Elasticsearch has it.
 const MAX_ID_BYTES: usize = 512;
 
+/// What is said of one action takes about this much memory.
+const ANSWER_BYTES: usize = 320;
+
 /// What is to be done with a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -142,8 +145,8 @@ pub fn decode(bytes: &[u8], index: Option<&str>, defaults: &Defaults<'_>, budget
             Some(same) => same,
             None => read_action(line, lines.number, index, &mut decoded)?,
         };
-        // An answer has some two hundred bytes for each: a million actions without documents must not fit into a small request.
-        bytes_of_items += size_of::<Item>() + action.id.as_ref().map_or(0, String::len);
+        // A million actions without documents must not fit into a small request.
+        bytes_of_items += size_of::<Item>() + ANSWER_BYTES + action.id.as_ref().map_or(0, String::len);
         if bytes_of_items > budget {
             return Err(ApiError::too_large(crate::inputs::builder::OverBudget { budget }.to_string()));
         }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio_util::sync::CancellationToken;
-use watchfire_types::LogBatch;
 
 use super::export::{ExportError, Parser};
 use super::{Gathered, Gatherer, JournalState, JournalStatus};
@@ -87,14 +86,21 @@ impl Follower {
             *cursor = self.newest().await?;
             // Stored at once: what is written while the host is down must not be missed.
             if let Some(end) = &*cursor {
-                let nothing = Gathered { batch: LogBatch::default(), bytes: 0, cursor: Some(end.clone()) };
+                let nothing = Gathered { cursor: Some(end.clone()), ..Gathered::default() };
                 if !self.store(nothing).await {
                     return Ok(());
                 }
             }
         }
         let mut command = self.journalctl();
-        command.args(["--follow", "--no-tail"]);
+        // Without `--merge`, following is about the present boot only: what was written before a reboot and not read would be lost.
+        command.args(["--follow", "--no-tail", "--merge"]);
+        if self.input.directory.is_none()
+            && let Ok(machine) = std::fs::read_to_string("/etc/machine-id")
+        {
+            // `--merge` takes in what other machines have sent here, too, which is not asked for.
+            command.arg(format!("_MACHINE_ID={}", machine.trim()));
+        }
         if let Some(cursor) = &*cursor {
             command.arg(format!("--after-cursor={cursor}"));
         }
@@ -163,7 +169,7 @@ impl Follower {
 
     /// Stores entries and the cursor of the last one, for as long as it takes; returns `false` if the host ends before.
     async fn store(&self, gathered: Gathered) -> bool {
-        let Gathered { batch, bytes, cursor } = gathered;
+        let Gathered { batch, bytes, cursor, .. } = gathered;
         let offsets: Vec<FileOffset> = cursor.map(|cursor| self.offset(cursor)).into_iter().collect();
         let records = batch.len() as u64;
         loop {

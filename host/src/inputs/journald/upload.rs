@@ -1,5 +1,7 @@
-//! `POST /upload`: what `systemd-journal-upload` sends, entry by entry, for as long as it likes.
+//! `POST /upload`: what `systemd-journal-upload` sends, entry by entry, for as long as it likes. An entry that is sent again, because a
+//! request was not answered, is stored once ([`super::seen`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,13 +11,17 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use futures::StreamExt as _;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout};
+use watchfire_types::LogBatch;
 
+use super::seen::Seen;
 use super::{Gathered, Gatherer};
 use crate::http::ApiError;
 use crate::inputs::body::Compression;
 use crate::inputs::{InputState, refused};
-use crate::store::IngestError;
+use crate::logs::FileOffset;
+use crate::store::{Accepted, IngestError};
 
 /// How this input is called in metrics.
 const INPUT: &str = "journald_upload";
@@ -46,7 +52,7 @@ pub fn routes(state: InputState) -> Router {
         (status = 415, description = "not `application/vnd.fdo.journal`"), (status = 503, description = "busy for five minutes"),
     ),
 )]
-pub async fn upload(State(state): State<InputState>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn upload(State(state): State<InputState>, headers: HeaderMap, body: Body) -> Response {
     match take(&state, &headers, body).await {
         Ok(entries) => (StatusCode::OK, format!("OK: {entries} entries are stored\n")).into_response(),
         Err(error) => {
@@ -106,21 +112,69 @@ async fn take(state: &InputState, headers: &HeaderMap, body: Body) -> Result<u64
     }
 }
 
-/// Stores what has been gathered, and waits for a store that is busy: nothing more is read meanwhile.
+/// Stores what has been gathered.
 async fn store(state: &InputState, gatherer: &mut Gatherer, stored: &mut u64) -> Result<(), ApiError> {
-    let Gathered { batch, bytes, .. } = gatherer.take();
-    if batch.is_empty() {
+    let gathered = gatherer.take();
+    if gathered.batch.is_empty() {
         return Ok(());
     }
+    // To its end, even if the sender goes away meanwhile: what is stored is remembered as stored.
+    let commit = tokio::spawn(commit(state.clone(), gathered));
+    *stored += commit.await.unwrap_or_else(|error| Err(ApiError::internal(&error)))?;
+    Ok(())
+}
+
+/// Stores the entries that are not stored yet, and with them that they are. A store that is busy is waited for.
+async fn commit(state: InputState, gathered: Gathered) -> Result<u64, ApiError> {
+    let Gathered { batch, bytes, sequences, places, .. } = gathered;
+    // In one order everywhere, so that two uploads never wait for each other.
+    let mut order: Vec<usize> = (0..sequences.len()).collect();
+    order.sort_by(|left, right| sequences[*left].cmp(&sequences[*right]));
+    let mut known: Vec<Option<(OwnedMutexGuard<Option<Seen>>, Seen)>> = sequences.iter().map(|_| None).collect();
+    for index in order {
+        let Some(lock) = state.uploads.of(&sequences[index]) else { continue };
+        let mut guard = lock.lock_owned().await;
+        let seen = match guard.take() {
+            Some(seen) => seen,
+            None => look_up(&state, &sequences[index]).await?,
+        };
+        *guard = Some(seen.clone());
+        known[index] = Some((guard, seen));
+    }
+    let mut is_new = |row: usize| {
+        let (index, number) = places[row];
+        let Some((_, seen)) = known.get_mut(index as usize).and_then(Option::as_mut) else { return true };
+        let is_new = !seen.contains(number);
+        seen.insert(number);
+        is_new
+    };
+    let rows: Vec<usize> = (0..batch.len()).filter(|row| is_new(*row)).collect();
+    let batch = if rows.len() == batch.len() {
+        batch
+    } else {
+        let mut new = LogBatch::default();
+        new.append(&batch, rows);
+        new
+    };
+    let offset = |(sequence, seen): (&String, &Option<(_, Seen)>)| {
+        Some(FileOffset { path: name_of(sequence), cursor: seen.as_ref()?.1.text(), ..FileOffset::default() })
+    };
+    let offsets: Vec<FileOffset> = sequences.iter().zip(&known).filter_map(offset).collect();
+    let accepted = patiently(&state, batch, offsets).await?;
+    for (mut guard, seen) in known.into_iter().flatten() {
+        *guard = Some(seen);
+    }
+    state.count(INPUT, accepted.accepted, accepted.rejected);
+    state.self_metrics.counter("watchfire_input_bytes_total", &[("input", INPUT)]).add(bytes as u64);
+    Ok(accepted.accepted)
+}
+
+/// Hands over a batch again and again while the store is busy: nothing more is read from the sender meanwhile.
+async fn patiently(state: &InputState, batch: LogBatch, offsets: Vec<FileOffset>) -> Result<Accepted, ApiError> {
     let deadline = Instant::now() + BUSY;
     loop {
-        match state.logs.ingest(batch.clone(), Vec::new()).await {
-            Ok(accepted) => {
-                *stored += accepted.accepted;
-                state.count(INPUT, accepted.accepted, accepted.rejected);
-                state.self_metrics.counter("watchfire_input_bytes_total", &[("input", INPUT)]).add(bytes as u64);
-                return Ok(());
-            }
+        match state.logs.ingest(batch.clone(), offsets.clone()).await {
+            Ok(accepted) => return Ok(accepted),
             Err(IngestError::Busy { retry_after, .. }) if Instant::now() < deadline => {
                 tokio::time::sleep(retry_after.clamp(Duration::from_millis(50), Duration::from_secs(10))).await;
             }
@@ -129,7 +183,92 @@ async fn store(state: &InputState, gatherer: &mut Gatherer, stored: &mut u64) ->
     }
 }
 
+/// The name under which it is stored what is stored of a sequence.
+fn name_of(sequence: &str) -> String {
+    format!("journal-upload:{sequence}")
+}
+
+async fn look_up(state: &InputState, sequence: &str) -> Result<Seen, ApiError> {
+    let (logs, name) = (Arc::clone(&state.logs), name_of(sequence));
+    let offsets = tokio::task::spawn_blocking(move || logs.file_offsets()).await.map_err(|error| ApiError::internal(&error))??;
+    Ok(offsets.iter().find(|offset| offset.path == name).map(|offset| Seen::parse(&offset.cursor)).unwrap_or_default())
+}
+
 /// The documentation of this path.
 #[derive(utoipa::OpenApi)]
 #[openapi(paths(upload))]
 pub struct ApiDoc;
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Response;
+    use futures::stream;
+
+    use super::*;
+    use crate::inputs::testing::Host;
+
+    const TYPE: (&str, &str) = ("content-type", CONTENT_TYPE);
+
+    fn entries(sequence: char, numbers: impl IntoIterator<Item = u64>) -> String {
+        let sequence = sequence.to_string().repeat(32);
+        numbers
+            .into_iter()
+            .map(|number| format!("__CURSOR=s={sequence};i={number:x};b=0\nMESSAGE={sequence:.1}{number}\n\n"))
+            .collect()
+    }
+
+    fn bodies(host: &Host) -> Vec<String> {
+        host.records().iter().map(|record| record.body.as_text().unwrap().to_owned()).collect()
+    }
+
+    async fn told(response: Response<Body>) -> (u16, String) {
+        let status = response.status().as_u16();
+        (status, String::from_utf8(axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_comes_again_is_stored_once() {
+        let host = Host::new(1 << 20);
+        let upload = async |text: String| told(host.post("/upload", &[TYPE], text.into_bytes()).await).await;
+        assert_eq!(upload(entries('a', 1..4)).await, (200, "OK: 3 entries are stored\n".to_owned()));
+        // Another uploader sends what lies between, and another machine the same numbers.
+        assert_eq!(upload(entries('a', [2, 3, 5, 4]) + &entries('b', [1])).await.1, "OK: 3 entries are stored\n");
+        assert_eq!(bodies(&host), ["a1", "a2", "a3", "a5", "a4", "b1"]);
+        let stored = host.memory.0.lock().offsets.clone();
+        assert_eq!(stored.iter().map(|offset| offset.cursor.as_str()).collect::<Vec<_>>(), ["1-5", "1"]);
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_host_stored_is_known() {
+        let host = Host::new(1 << 20);
+        let path = name_of(&"a".repeat(32));
+        host.memory.0.lock().offsets = vec![FileOffset { path, cursor: "1-a".to_owned(), ..FileOffset::default() }];
+        told(host.post("/upload", &[TYPE], entries('a', 8..13).into_bytes()).await).await;
+        assert_eq!(bodies(&host), ["a11", "a12"]);
+    }
+
+    #[tokio::test]
+    async fn entries_are_stored_before_the_request_ends_and_a_busy_store_is_waited_for() {
+        let host = Host::new(1 << 20);
+        host.busy(Some(Duration::from_millis(10)));
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<String, std::io::Error>>(1);
+        let body = Body::from_stream(stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|item| (item, receiver))
+        }));
+        let request = axum::http::Request::post("/upload").header(TYPE.0, TYPE.1).body(body).unwrap();
+        let router = routes(host.state.clone());
+        let answer = tokio::spawn(tower::ServiceExt::oneshot(router, request));
+        sender.send(Ok(entries('a', [1]))).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(bodies(&host).is_empty());
+        host.busy(None);
+        while bodies(&host).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Half an entry, then the end of the connection.
+        sender.send(Ok(entries('a', [2]) + "MESSAGE=hal")).await.unwrap();
+        sender.send(Err(std::io::Error::other("gone"))).await.unwrap();
+        assert_eq!(answer.await.unwrap().unwrap().status(), 400);
+        assert_eq!(bodies(&host), ["a1", "a2"]);
+    }
+}
