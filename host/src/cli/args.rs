@@ -40,6 +40,8 @@ pub enum Command {
     Tail(TailArgs),
     /// Finds log records, newest first.
     Search(SearchArgs),
+    /// Finds the patterns that lines are made from.
+    Patterns(PatternsArgs),
     /// Lists metrics, or shows the series of one.
     Metrics(MetricsArgs),
     /// Lists alerting rules.
@@ -285,6 +287,17 @@ pub struct SearchArgs {
     /// Prints one JSON object a line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `patterns`.
+#[derive(Clone, Debug, Args)]
+pub struct PatternsArgs {
+    /// Reads lines from standard input and asks no host.
+    #[arg(long, required = true)]
+    pub stdin: bool,
+    /// Prints the id and the template of each line, in the order of the lines, instead of a table of patterns.
+    #[arg(long, requires = "stdin")]
+    pub ids: bool,
 }
 
 /// `metrics`.
