@@ -123,7 +123,7 @@ pub(super) fn describe(config: &Config, file: Option<&Path>) -> String {
         .performance
         .auto_start
         .then(|| format!("this machine every {}", HumanDuration(config.performance.collection_interval)));
-    let files = config.inputs.files.iter().map(|file| file.path.display().to_string());
+    let files = config.inputs.files.iter().flat_map(|file| &file.paths).map(|path| path.display().to_string());
     let own_log = config.inputs.own_log.then(|| "its own log".to_owned());
     let journal = config.inputs.journald.as_ref().map(|_| "the systemd journal".to_owned());
     let stdin = config.inputs.stdin.as_ref().map(|_| "standard input".to_owned());

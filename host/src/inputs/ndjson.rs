@@ -218,11 +218,6 @@ pub(super) fn push_text(
     push_line(builder, &syslog_prefix::parse(text, defaults.now, defaults.zone), defaults, unnamed)
 }
 
-/// Appends a line of text in which nothing is to be recognised.
-pub(super) fn push_plain(builder: &mut BatchBuilder, text: &str, defaults: &Defaults<'_>) -> Result<(), OverBudget> {
-    push_line(builder, &syslog_prefix::Line { message: text, ..Default::default() }, defaults, None)
-}
-
 fn push_line(
     builder: &mut BatchBuilder,
     line: &syslog_prefix::Line<'_>,
@@ -231,7 +226,7 @@ fn push_line(
 ) -> Result<(), OverBudget> {
     let service = defaults.service.or(line.program).or(unnamed);
     let host = line.host.or(defaults.host).map(|host| (keys::HOST_NAME, host));
-    let resource = builder.named_resource([service.map(|service| (keys::SERVICE_NAME, service)), host, None]);
+    let resource = builder.text_resource([service.map(|service| (keys::SERVICE_NAME, service)), host, None]);
     let head = RecordHead {
         timestamp: line.timestamp.unwrap_or(defaults.now),
         observed: defaults.now,

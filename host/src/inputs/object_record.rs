@@ -114,7 +114,7 @@ fn resource(
     let service = service.map(|service| (SERVICE_NAME, service));
     let host = host.map(|host| (HOST_NAME, host));
     if entries.is_empty() {
-        return builder.named_resource([service, host, more]);
+        return builder.text_resource([service, host, more]);
     }
     let mut resource: Attributes = entries.iter().map(|field| (field.key.to_string(), field.value.as_ref().to_value())).collect();
     for (key, value) in [service, host, more].into_iter().flatten() {

@@ -56,7 +56,7 @@ pub(super) fn push(builder: &mut BatchBuilder, entry: &Entry, now: Timestamp) ->
         .or_else(|| unit("_SYSTEMD_USER_UNIT"))
         .or_else(|| unit("_SYSTEMD_UNIT"))
         .or_else(|| text("_COMM"));
-    let resource = builder.named_resource([
+    let resource = builder.text_resource([
         service.map(|service| (keys::SERVICE_NAME, service)),
         text("_HOSTNAME").map(|host| (keys::HOST_NAME, host)),
         text("_MACHINE_ID").map(|id| ("host.id", id)),
