@@ -43,6 +43,11 @@ const ROUTES: [(&str, &str); 36] = [
     ("post", "/api/v1/errors"),
     ("post", "/v1/logs"),
     ("post", "/v1/metrics"),
+    ("post", "/loki/api/v1/push"),
+    ("get", "/elasticsearch/"),
+    ("post", "/elasticsearch/_bulk"),
+    ("post", "/elasticsearch/{index}/_bulk"),
+    ("post", "/upload"),
 ];
 
 #[tokio::test]
@@ -60,8 +65,12 @@ async fn every_route_is_documented_and_every_documented_route_answers() {
     assert!(missing.is_empty(), "not documented: {missing:?}");
     for (method, path) in documented {
         let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("OpenAPI names methods");
-        let concrete =
-            path.replace("{kind}", "logs").replace("{name}", "none").replace("{fingerprint}", "none").replace("{id}", "none");
+        let concrete = path
+            .replace("{kind}", "logs")
+            .replace("{name}", "none")
+            .replace("{fingerprint}", "none")
+            .replace("{id}", "none")
+            .replace("{index}", "none");
         // Without waiting for the body: the live tail has no end.
         let response = host.client().request(method.clone(), &concrete).send().await.expect("the host answers");
         assert_ne!(response.status().as_u16(), 405, "{method} {path}");
