@@ -16,7 +16,7 @@ pub const fn is_word_byte(byte: u8) -> bool {
 
 /// Calls `found` with the hash of each ASCII word of `text`, lower-cased. Words that touch a letter beyond ASCII are left out,
 /// here and in [`hash_word`]'s callers, so that both sides always agree on what a word is.
-fn for_each_word(text: &[u8], mut found: impl FnMut(u64)) {
+pub(super) fn for_each_word(text: &[u8], mut found: impl FnMut(u64)) {
     let mut start = 0;
     while start < text.len() {
         if !is_word_byte(text[start]) {
@@ -59,19 +59,35 @@ pub fn hash_word(word: &str) -> Option<u64> {
     fits.then(|| finish(word.bytes().fold(SEED, step)))
 }
 
+/// Returns the hash under which a trace id stands in a filter: no word has it but by chance.
+#[must_use]
+pub fn hash_trace(id: &[u8; 16]) -> u64 {
+    finish(id.iter().fold(SEED ^ 0x7472_6163_6569_6421, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)))
+}
+
+/// Ends a filter that knows trace ids, attributes of resources, and bytes as they are shown.
+const KNOWS_TRACES: u8 = 1;
+
 /// Which words a block may contain: a blocked Bloom filter (Putze, Sanders, Singler 2007, as in Parquet), eight bits in one 32-byte bucket per word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenFilter(Vec<u8>);
 
 impl TokenFilter {
-    /// Returns the filter of all words in bodies and attribute values of `batch`.
+    /// Returns the filter of all words in bodies and attribute values of `batch`, and of its trace ids.
     #[must_use]
     pub fn build(batch: &LogBatch) -> Self {
         let mut words = FxHashSet::default();
         for_each_row(&batch.body.data, |text| for_each_word(text, |word| _ = words.insert(word)));
         for_each_row(&batch.attribute_value.data, |text| for_each_word(text, |word| _ = words.insert(word)));
+        let shown = batch.resources.iter().flatten().map(|(_, value)| value.as_ref().display());
+        let bytes = (0..batch.attribute_value.kind.len()).filter(|index| batch.attribute_value.kind[*index] == 5);
+        for text in shown.chain(bytes.map(|index| batch.attribute_value.get(index).display())) {
+            for_each_word(text.as_bytes(), |word| _ = words.insert(word));
+        }
+        words.extend(batch.trace_id.iter().filter(|id| **id != [0; 16]).map(hash_trace));
         let buckets = (words.len() * BITS_PER_WORD).div_ceil(256).max(1);
         let mut filter = Self(vec![0; buckets * 32]);
+        filter.0.push(KNOWS_TRACES);
         for word in words {
             for (byte, bit) in filter.places(word) {
                 filter.0[byte] |= bit;
@@ -90,6 +106,12 @@ impl TokenFilter {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Returns whether it knows more than the words of bodies and attributes: filters of older blocks do not.
+    #[must_use]
+    pub fn has_traces(&self) -> bool {
+        self.0.len() % 32 == 1 && self.0.last() == Some(&KNOWS_TRACES)
     }
 
     /// Returns whether a word with this hash may be there. `false` is certain.

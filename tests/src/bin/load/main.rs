@@ -11,6 +11,7 @@ mod machine;
 mod plugins;
 mod report;
 mod rest;
+mod search;
 mod start;
 mod tail;
 mod wire;
@@ -70,6 +71,21 @@ enum Mode {
     Plugins,
     /// Bytes on disk per byte of logs, after merging.
     Disk(Load),
+    /// Questions over many records, which are sent once and kept for the next run: how long each takes.
+    Search {
+        /// Records in all.
+        #[arg(long, default_value_t = 10_000_000)]
+        records: usize,
+        /// Sends them again.
+        #[arg(long)]
+        fresh: bool,
+        /// How often each is asked.
+        #[arg(long, default_value_t = 7)]
+        runs: usize,
+        /// Asks everything once more while records come in as fast as one connection sends them.
+        #[arg(long)]
+        under_ingest: bool,
+    },
     /// Everything, one after the other.
     All(Load),
 }
@@ -113,6 +129,7 @@ fn expand(mode: Mode) -> Vec<Mode> {
         Mode::Tail { records: load.records.min(2_000_000) },
         Mode::Plugins,
         Mode::Disk(load),
+        Mode::Search { records: 10_000_000, fresh: false, runs: 7, under_ingest: false },
     ]
 }
 
@@ -125,6 +142,7 @@ fn run(mode: &Mode, target: &Target) -> anyhow::Result<Report> {
         Mode::Start => start::measure(target),
         Mode::Plugins => plugins::measure(target),
         Mode::Disk(load) => disk::measure(load, target),
+        Mode::Search { records, fresh, runs, under_ingest } => search::measure(*records, *fresh, *runs, *under_ingest, target),
         Mode::All(_) => unreachable!("`expand` has replaced it"),
     }
 }
