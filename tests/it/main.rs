@@ -29,5 +29,6 @@ mod reload;
 mod search;
 mod status;
 mod stream;
+mod syslog;
 mod tail;
 mod tls;

@@ -22,6 +22,11 @@ impl RunningHost {
         self.inner.address()
     }
 
+    /// Returns the addresses that take syslog.
+    pub(crate) fn syslog_addresses(&self) -> Vec<SocketAddr> {
+        self.inner.syslog_addresses().to_vec()
+    }
+
     /// Stops it cleanly.
     pub(crate) async fn stop(self) {
         self.inner.stop().await;

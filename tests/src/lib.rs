@@ -4,7 +4,7 @@
 //! - [`Installation`] and [`Process`]: the real binary, for commands, signals and `kill -9`.
 //! - [`WebhookReceiver`], [`HttpsReceiver`], [`SmtpServer`]: what notifications go to; [`Wire`] listens in between.
 //! - [`PluginRoom`]: the host's plugins without the rest of it.
-//! - [`otel`]: unmodified OpenTelemetry SDKs.
+//! - [`otel`]: unmodified OpenTelemetry SDKs; [`senders`]: unmodified syslog daemons.
 //! - [`Client`] asks the host; [`eventually`] asks again until the answer is there.
 //!
 //! Cases are in `it/`. They never sleep: they wait for something, with a bound.
@@ -22,6 +22,7 @@ pub mod payload;
 mod plugin_room;
 mod process;
 mod python_server;
+pub mod senders;
 mod smtp;
 mod test_host;
 mod wait;

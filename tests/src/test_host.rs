@@ -1,5 +1,6 @@
 //! A whole host inside the test.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +54,11 @@ impl TestHost {
     /// Returns a client of it.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Returns the addresses that take syslog, in the order of the configuration.
+    pub fn syslog_addresses(&self) -> Vec<SocketAddr> {
+        self.running.as_ref().map(RunningHost::syslog_addresses).unwrap_or_default()
     }
 
     /// Returns its clock.

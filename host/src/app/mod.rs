@@ -30,6 +30,7 @@ use crate::errors::{self, Errors};
 use crate::http::guard::Guard;
 use crate::http::{Connections, page, server, status as status_api};
 use crate::inputs::files::FileStatuses;
+use crate::inputs::syslog::{self, Syslog};
 use crate::inputs::{self, InputState, system};
 use crate::logs::{self, Logs};
 use crate::metrics::{self, Metrics, MetricsSettings};
@@ -51,6 +52,8 @@ pub struct Kept {
     pub listener: Option<std::net::TcpListener>,
     /// Listens for OTLP.
     pub otlp_listener: Option<std::net::TcpListener>,
+    /// Listen for syslog, with their connections.
+    pub syslog: syslog::KeptSockets,
     /// Where the own log comes out.
     pub own_log: Option<own_log::Queue>,
     /// Counters, so that totals go on.
@@ -64,6 +67,7 @@ pub(crate) type Ended = Arc<Mutex<Vec<&'static str>>>;
 pub struct Host {
     address: SocketAddr,
     otlp_address: Option<SocketAddr>,
+    syslog_addresses: Vec<SocketAddr>,
     shutdown: CancellationToken,
     forwarded: CancellationToken,
     tasks: JoinSet<()>,
@@ -101,6 +105,8 @@ impl Host {
         let (otlp_listener, otlp_problem) = bind_otlp(&mut kept.otlp_listener, config.server.otlp_listen);
         let otlp_address = otlp_listener.as_ref().and_then(|listener| listener.local_addr().ok());
 
+        let syslog = Syslog::bind(&config.inputs.syslog, &kept.syslog)?;
+
         let (logs, metrics, analysis, state) = open_engines(&config, &clock, &own).await?;
         let errors = Errors::open(&data, state.clone(), config.error_tracking.clone(), clock.clone(), &own).await?;
         let outbox = delivery::outbox::Outbox::new(state.clone());
@@ -119,6 +125,7 @@ impl Host {
         write_address(&data, address)?;
         let shutdown = CancellationToken::new();
         let files = FileStatuses::default();
+        let syslog_statuses = syslog.statuses(&own);
         let ended = Ended::default();
         let (janitor, findings) =
             Janitor::new(logs.clone(), metrics.clone(), &config.storage, &config.logging, clock.clone(), &own);
@@ -136,6 +143,7 @@ impl Host {
             plugins: plugins.clone(),
             analysis: analysis.clone(),
             files: files.clone(),
+            syslog: syslog_statuses.clone(),
             ended: ended.clone(),
             janitor: findings,
             config: config.clone(),
@@ -170,6 +178,9 @@ impl Host {
             shutdown.clone(),
         );
         tasks.spawn(watched("inputs", ended.clone(), unfailing(follow)));
+        let syslog_addresses = syslog.addresses();
+        let listen = syslog.run(syslog_statuses, Arc::new(logs.clone()), clock.clone(), kept.syslog.clone(), shutdown.clone());
+        tasks.spawn(watched("inputs.syslog", ended.clone(), listen));
         if config.performance.auto_start {
             let performance = config.performance.clone();
             let collect = system::collect(metrics.clone(), own.clone(), performance, data.clone(), clock.clone(), shutdown.clone());
@@ -207,6 +218,7 @@ impl Host {
         Ok(Self {
             address,
             otlp_address,
+            syslog_addresses,
             shutdown,
             forwarded,
             tasks,
@@ -231,6 +243,12 @@ impl Host {
     #[must_use]
     pub fn otlp_address(&self) -> Option<SocketAddr> {
         self.otlp_address
+    }
+
+    /// Returns the addresses that take syslog, in the order of the configuration.
+    #[must_use]
+    pub fn syslog_addresses(&self) -> &[SocketAddr] {
+        &self.syslog_addresses
     }
 
     /// Stops taking things in, lets what is under way end, closes the stores. Returns what a next host may use.

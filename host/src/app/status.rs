@@ -15,6 +15,7 @@ use crate::delivery::Delivery;
 use crate::errors::Errors;
 use crate::http::status::{MetricStats, Part, PartState, Status, StatusSource};
 use crate::inputs::files::{FileState, FileStatuses};
+use crate::inputs::syslog::{SyslogState, SyslogStatuses};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::plugins::{PluginState, Plugins};
@@ -36,6 +37,7 @@ pub struct Parts {
     pub(super) plugins: Plugins,
     pub(super) analysis: Analysis,
     pub(super) files: FileStatuses,
+    pub(super) syslog: SyslogStatuses,
     pub(super) ended: super::Ended,
     pub(super) janitor: Arc<Mutex<Findings>>,
     pub(super) config: Config,
@@ -54,6 +56,7 @@ impl Parts {
         let mut parts = vec![self.server(), self.log_store(), Part::ok("metrics", format!("{} series", metrics.series))];
         parts.push(self.collector());
         parts.extend(self.followed_files());
+        parts.extend(self.syslog_listeners());
         parts.push(self.error_tracking());
         parts.push(self.rules());
         parts.extend(self.receivers());
@@ -130,6 +133,15 @@ impl Parts {
             Part::new(&name, state, detail, hint)
         };
         files.iter().map(part).collect()
+    }
+
+    fn syslog_listeners(&self) -> Vec<Part> {
+        let listeners = self.syslog.snapshot(self.clock.now()).into_iter();
+        let part = |listener: crate::inputs::syslog::SyslogStatus| {
+            let state = if listener.state == SyslogState::Listening { PartState::Ok } else { PartState::Degraded };
+            Part::new(&format!("inputs.syslog {}", listener.listen), state, listener.detail, listener.hint)
+        };
+        listeners.map(part).collect()
     }
 
     fn error_tracking(&self) -> Part {

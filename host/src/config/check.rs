@@ -13,7 +13,7 @@ use super::raw::{
 use super::shape::join;
 use super::{
     Alerting, Config, ErrorTracking, FileInput, Inputs, LogAnalysis, LogFormat, Logging, Performance, Secret, Server, Storage,
-    receivers, secrets, starter,
+    receivers, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 
@@ -124,10 +124,11 @@ impl Checker<'_> {
     }
 
     fn inputs(&mut self, raw: RawInputs) -> Inputs {
+        let syslog = syslog::check(self, raw.syslog);
         let Some(files) = raw.files else {
             let system = self.environment.system_logs().iter();
             let files = system.map(|path| FileInput { path: path.clone(), service: None, from_beginning: false });
-            return Inputs { own_log: raw.own_log, files: files.collect() };
+            return Inputs { own_log: raw.own_log, files: files.collect(), syslog };
         };
         let mut seen: HashSet<PathBuf> = HashSet::new();
         for (index, file) in files.iter().enumerate() {
@@ -144,7 +145,7 @@ impl Checker<'_> {
         let files = files.into_iter();
         let files =
             files.map(|file| FileInput { path: absolute(file.path), service: file.service, from_beginning: file.from_beginning });
-        Inputs { own_log: raw.own_log, files: files.collect() }
+        Inputs { own_log: raw.own_log, files: files.collect(), syslog }
     }
 
     fn logging(&mut self, raw: RawLogging) -> Logging {

@@ -11,6 +11,7 @@ use watchfire_types::Severity;
 
 use crate::alerts::types::Rule;
 use crate::delivery::types::Receiver;
+use crate::inputs::syslog::SyslogInput;
 use crate::plugins::PluginsConfig;
 
 mod check;
@@ -24,11 +25,13 @@ pub mod raw;
 pub mod raw_conditions;
 pub mod raw_plugins;
 mod raw_rule;
+pub mod raw_syslog;
 mod receivers;
 pub mod secret;
 mod secrets;
 pub mod shape;
 pub mod starter;
+mod syslog;
 
 pub use duration::HumanDuration;
 pub use environment::Environment;
@@ -100,6 +103,8 @@ pub struct Inputs {
     pub own_log: bool,
     /// Files to follow.
     pub files: Vec<FileInput>,
+    /// Addresses at which syslog is taken.
+    pub syslog: Vec<SyslogInput>,
 }
 
 /// A file to follow.
@@ -237,7 +242,7 @@ impl Default for Config {
                 metrics_retention: 90 * DAY,
                 ballast_bytes: 64 << 20,
             },
-            inputs: Inputs { own_log: true, files: Vec::new() },
+            inputs: Inputs { own_log: true, files: Vec::new(), syslog: Vec::new() },
             logging: Logging {
                 level: Severity::INFO,
                 format: LogFormat::Text,

@@ -17,6 +17,7 @@ use crate::delivery::types::{SmtpTls, WebhookBody};
 pub use super::raw_conditions::{RawErrorCondition, RawFindingCondition, RawIssueCondition, RawLogCondition};
 pub use super::raw_plugins::{RawPlugin, RawPlugins};
 pub use super::raw_rule::RawRule;
+pub use super::raw_syslog::{RawSyslogInput, RawSyslogTls};
 
 /// Text that is a secret: a value, or `${NAME}` for an environment variable's. Neither printed nor written out again.
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -110,6 +111,9 @@ pub struct RawInputs {
     /// Files to follow. Default: the readable ones of `/var/log/syslog`, `messages`, `auth.log`, `secure`, `kern.log`, from their end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<RawFileInput>>,
+    /// Addresses at which syslog is taken. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub syslog: Vec<RawSyslogInput>,
 }
 
 /// A file to follow.
@@ -399,7 +403,7 @@ impl Default for RawStorage {
 
 impl Default for RawInputs {
     fn default() -> Self {
-        Self { own_log: Config::default().inputs.own_log, files: None }
+        Self { own_log: Config::default().inputs.own_log, files: None, syslog: Vec::new() }
     }
 }
 

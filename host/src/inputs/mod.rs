@@ -1,4 +1,4 @@
-//! What feeds the engines: OTLP and NDJSON over HTTP, followed files. An input decodes bytes and hands over a batch.
+//! What feeds the engines: OTLP and NDJSON over HTTP, syslog, followed files. An input decodes bytes and hands over a batch.
 //!
 //! **Invariant**: an input stores nothing, and answers only when the engine says that the batch is durable.
 
@@ -7,6 +7,7 @@ pub mod builder;
 pub mod files;
 pub mod ndjson;
 pub mod otlp;
+pub mod syslog;
 pub mod syslog_prefix;
 pub mod system;
 pub mod time;

@@ -11,6 +11,8 @@ use rustc_hash::FxHashMap;
 use watchfire_types::attributes::Attributes;
 use watchfire_types::log::{Dictionary, LogBatch, TextColumn, ValueColumn};
 
+use super::varint::{Cut, Reader, put, put_bytes, put_signed};
+
 /// Version of the layout above, written into each block. Format 1 had no patterns.
 const FORMAT: u8 = 2;
 const SECTIONS: usize = 5;
@@ -51,6 +53,12 @@ pub enum BlockError {
     /// zstd cannot read it.
     #[error("section {0} does not decompress")]
     Compression(usize),
+}
+
+impl From<Cut> for BlockError {
+    fn from(_: Cut) -> Self {
+        Self::Length
+    }
 }
 
 thread_local! {
@@ -151,72 +159,6 @@ fn decompress(stored: &[u8], raw_len: usize) -> Option<Vec<u8>> {
         let raw = decompressor.decompress(stored, raw_len).ok()?;
         (raw.len() == raw_len).then_some(raw)
     })
-}
-
-fn put(buffer: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        buffer.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    buffer.push(number as u8);
-}
-
-fn put_signed(buffer: &mut Vec<u8>, number: i64) {
-    put(buffer, ((number << 1) ^ (number >> 63)) as u64);
-}
-
-fn put_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
-    put(buffer, bytes.len() as u64);
-    buffer.extend_from_slice(bytes);
-}
-
-/// What is left of a section.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Result<u8, BlockError> {
-        let (first, rest) = self.0.split_first().ok_or(BlockError::Length)?;
-        self.0 = rest;
-        Ok(*first)
-    }
-
-    fn number(&mut self) -> Result<u64, BlockError> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(BlockError::Length)
-    }
-
-    fn signed(&mut self) -> Result<i64, BlockError> {
-        let number = self.number()?;
-        Ok((number >> 1) as i64 ^ -((number & 1) as i64))
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'a [u8], BlockError> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(BlockError::Length)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn bytes(&mut self) -> Result<&'a [u8], BlockError> {
-        let count = self.number()? as usize;
-        self.take(count)
-    }
-
-    fn text(&mut self) -> Result<&'a str, BlockError> {
-        str::from_utf8(self.bytes()?).map_err(|_| BlockError::Length)
-    }
-
-    /// A count of things that take at least one byte each.
-    fn count(&mut self) -> Result<usize, BlockError> {
-        let count = self.number()? as usize;
-        if count > self.0.len() { Err(BlockError::Length) } else { Ok(count) }
-    }
 }
 
 fn encode_dictionary(batch: &LogBatch) -> Vec<u8> {
@@ -321,7 +263,7 @@ fn decode_patterns(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<u64>, Blo
     }
     let ids: Vec<u64> = (0..reader.count()?).map(|_| reader.number()).collect::<Result<_, _>>()?;
     let id = |place: u64| ids.get(place as usize).copied().ok_or(BlockError::Length);
-    (0..rows).map(|_| reader.number().and_then(id)).collect()
+    (0..rows).map(|_| id(reader.number()?)).collect()
 }
 
 fn decode_head(section: &[u8], format: u8, rows: usize, first_seq: u64, batch: &mut LogBatch) -> Result<(), BlockError> {
@@ -352,7 +294,7 @@ fn decode_head(section: &[u8], format: u8, rows: usize, first_seq: u64, batch: &
         if reader.byte()? == 0 {
             return if rows == 0 { Ok(Vec::new()) } else { Ok(vec![checked(reader.number()?)?; rows]) };
         }
-        (0..rows).map(|_| reader.number().and_then(checked)).collect()
+        (0..rows).map(|_| checked(reader.number()?)).collect()
     };
     batch.severity_text = column(strings)?;
     // A batch whose records have no resource at all still says index 0.

@@ -12,13 +12,20 @@ use super::block::{self, Columns};
 use super::engine::BlockInfo;
 use super::matcher::Matcher;
 use super::outlines::{Outline, Outlines};
+use super::summary::{self, Summary, SummaryRow};
 use super::types::FileOffset;
 use crate::store::database::{IDLE_READERS, ReaderPool, size_bytes, wal_path};
 use crate::store::{Migration, StoreError};
 
 /// Schema of a day file.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[include_str!("../../migrations/logs/0001_logs.sql"), include_str!("../../migrations/logs/0002_offset_age.sql")];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    include_str!("../../migrations/logs/0001_logs.sql"),
+    include_str!("../../migrations/logs/0002_offset_age.sql"),
+    include_str!("../../migrations/logs/0003_offset_cursor.sql"),
+    include_str!("../../migrations/logs/0004_summaries.sql"),
+];
+/// Files of an older format have no summaries: one that is closed stays as it is until it is next written to.
+const SUMMARIES_SINCE: i64 = 4;
 
 /// Readers kept open of a file that is no longer written to: there are as many files as days of retention.
 const CLOSED_READERS: usize = 1;
@@ -309,7 +316,57 @@ impl DayFile {
         })
     }
 
-    pub(super) fn damage(&self, first_seq: u64, error: block::BlockError) -> StoreError {
+    /// Calls `each` with what the blocks hold, by their summaries; a block without one is read.
+    pub(super) fn summaries(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        each: &mut dyn FnMut(&SummaryRow<'_>),
+        damaged: &mut dyn FnMut(StoreError),
+    ) -> Result<(), StoreError> {
+        let (since, until) = (since.as_nanos(), until.as_nanos());
+        let mut each = |row: &SummaryRow<'_>| {
+            let begins = u128::from(row.minute) * 60_000_000_000;
+            if begins >= u128::from(since) && begins < u128::from(until) {
+                each(row);
+            }
+        };
+        self.readers.read(|connection| {
+            let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            let sql = if format >= SUMMARIES_SINCE {
+                "SELECT blocks.first_seq, summaries.data FROM blocks LEFT JOIN summaries USING (first_seq)
+                 WHERE max_time >= ?1 AND min_time < ?2"
+            } else {
+                "SELECT first_seq, NULL FROM blocks WHERE max_time >= ?1 AND min_time < ?2"
+            };
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut read = connection.prepare_cached("SELECT data FROM blocks WHERE first_seq = ?1")?;
+            let mut rows = statement.query((stored_time(since), stored_time(until)))?;
+            while let Some(row) = rows.next()? {
+                let first_seq = row.get::<_, i64>(0)?;
+                if let Some(stored) = row.get_ref(1)?.as_blob_or_null()? {
+                    match Summary::new(stored) {
+                        Ok(summary) => {
+                            summary.for_each(&mut each);
+                            continue;
+                        }
+                        Err(error) => damaged(self.damage(first_seq as u64, error)),
+                    }
+                }
+                // Not joined above: a block is read from disk when its row is reached, even if nobody looks at it.
+                read.query_row([first_seq], |row| {
+                    match block::decode(row.get_ref(0)?.as_blob()?, first_seq as u64, Columns::HEAD) {
+                        Ok(head) => summary::count(&head, &mut each),
+                        Err(error) => damaged(self.damage(first_seq as u64, error)),
+                    }
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn damage(&self, first_seq: u64, error: impl std::fmt::Display) -> StoreError {
         let place = format!("{}, block at seq {first_seq}", self.readers.path().display());
         StoreError::Damaged { place, what: error.to_string() }
     }
@@ -346,7 +403,7 @@ impl DayFile {
     /// Returns the offsets of tailed files, each with the time when it was stored, in nanoseconds.
     pub(super) fn offsets(connection: &Connection) -> rusqlite::Result<Vec<(FileOffset, u64)>> {
         connection
-            .prepare_cached("SELECT path, device, inode, offset, fingerprint, updated_at FROM file_offsets")?
+            .prepare_cached("SELECT path, device, inode, offset, fingerprint, updated_at, cursor FROM file_offsets")?
             .query_map([], |row| {
                 let file = FileOffset {
                     path: row.get(0)?,
@@ -354,6 +411,7 @@ impl DayFile {
                     inode: row.get::<_, i64>(2)? as u64,
                     offset: row.get::<_, i64>(3)? as u64,
                     fingerprint: row.get::<_, i64>(4)? as u64,
+                    cursor: row.get(6)?,
                 };
                 Ok((file, row.get::<_, i64>(5)? as u64))
             })?

@@ -10,8 +10,10 @@ pub mod matcher;
 mod outlines;
 pub mod query;
 pub mod search;
+mod summary;
 pub mod tokens;
 pub mod types;
+mod varint;
 mod writer;
 
 #[cfg(test)]
@@ -37,6 +39,7 @@ pub use files::{Skim, Skimmed};
 use matcher::Matcher;
 use query::scan::Control;
 use search::Search;
+pub use summary::SummaryRow;
 pub use types::{FileOffset, LogFilter};
 use writer::{Job, Pending, Writer, WriterShared};
 
@@ -260,6 +263,22 @@ impl Logs {
     /// [`StoreError`] when a file cannot be read.
     pub fn search_with(&self, matcher: Matcher, limit: usize, control: Arc<Control>) -> Result<Search, StoreError> {
         Search::new(&self.0.files, matcher, limit, control, self.0.damaged.clone())
+    }
+
+    /// Calls `each` with how many records each block holds of each minute, severity, service and pattern, for all minutes that begin at
+    /// `since` or later and before `until`. Exact; what belongs together may come in several rows, since blocks overlap. Blocks on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read. A damaged summary is reported and its block read instead; a damaged block is skipped.
+    pub fn summaries(&self, since: Timestamp, until: Timestamp, each: &mut dyn FnMut(&SummaryRow<'_>)) -> Result<(), StoreError> {
+        let mut report = |error: StoreError| {
+            self.0.damaged.inc();
+            tracing::error!(%error, "a log block or its summary cannot be read; the rest is");
+        };
+        for file in self.0.files.all() {
+            ignore_vanished(file.summaries(since, until, each, &mut report))?;
+        }
+        Ok(())
     }
 
     /// Returns the least and greatest event time stored, if there are records. Blocks on disk.

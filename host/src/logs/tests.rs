@@ -97,6 +97,41 @@ impl Store {
     }
 }
 
+/// Minute, severity, service and pattern, with how many records have them.
+type Counts = std::collections::BTreeMap<(u64, u8, String, u64), u64>;
+
+impl Store {
+    fn counts(&self, since: u64, until: u64) -> Counts {
+        let mut counts = Counts::new();
+        let (since, until) = (Timestamp::from_nanos(since), Timestamp::from_nanos(until));
+        let mut add = |row: &SummaryRow<'_>| {
+            *counts.entry((row.minute, row.severity, row.service.to_owned(), row.pattern)).or_default() += row.count;
+        };
+        self.logs.summaries(since, until, &mut add).unwrap();
+        counts
+    }
+
+    /// Returns the same by looking at every record.
+    fn scanned(&self, since: u64, until: u64) -> Counts {
+        let mut counts = Counts::new();
+        for record in self.all() {
+            let minute = record.timestamp.as_nanos() / 60_000_000_000;
+            if (since..until).contains(&(minute * 60_000_000_000)) {
+                let service = record.resource.iter().find(|(key, _)| key == keys::SERVICE_NAME);
+                let service = service.and_then(|(_, value)| value.as_text()).unwrap_or("").to_owned();
+                *counts.entry((minute, record.severity_number, service, record.pattern.parse().unwrap_or(0))).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// Runs `sql` in the newest file, from outside.
+    fn execute(&self, sql: &str) -> usize {
+        let path = self.logs.0.files.newest().unwrap().readers.path().to_owned();
+        rusqlite::Connection::open(path).unwrap().execute(sql, []).unwrap()
+    }
+}
+
 fn open(folder: &TempDir, clock: &Clock) -> Logs {
     Logs::open(folder.path(), RETENTION, clock, &SelfMetrics::default()).unwrap()
 }
@@ -139,8 +174,11 @@ async fn merging_changes_no_answer() {
         store.put(batch(&store.clock, &[format!("round {round}"), "same".into()], ago)).await;
     }
     let (before, found) = (store.all(), store.find(&text("same"), 50));
+    let counts = store.scanned(0, u64::MAX);
+    assert_eq!(store.counts(0, u64::MAX), counts);
     store.compact_until(|blocks| blocks <= 6);
     assert_eq!(store.all(), before);
+    assert_eq!(store.counts(0, u64::MAX), counts);
     assert_eq!(store.find(&text("same"), 50), found);
     assert_eq!(seqs(&before), (1..=80).collect::<Vec<_>>());
     assert_eq!(store.find(&text("\"round 17\""), 9).len(), 1);
@@ -149,7 +187,8 @@ async fn merging_changes_no_answer() {
 #[tokio::test]
 async fn at_midnight_a_new_file_begins_and_offsets_are_copied_forward() {
     let store = Store::new();
-    let offset = FileOffset { path: "/var/log/a".into(), device: 1, inode: 2, offset: 3, fingerprint: u64::MAX };
+    let offset =
+        FileOffset { path: "/var/log/a".into(), device: 1, inode: 2, offset: 3, fingerprint: u64::MAX, ..FileOffset::default() };
     store.logs.ingest(batch(&store.clock, &["before".into()], 0), vec![offset.clone()]).await.unwrap();
     store.clock.advance(Duration::from_secs(86_400));
     store.put(batch(&store.clock, &["after".into()], 86_400)).await;
@@ -176,14 +215,17 @@ async fn offsets_of_files_long_gone_are_not_copied_forward() {
         inode,
         offset: 1,
         fingerprint: 1,
+        ..FileOffset::default()
     };
+    // What is no file cannot be gone.
+    let journal = FileOffset { path: "journald".into(), cursor: "s=1;i=2".into(), ..FileOffset::default() };
     let (gone, rotated, fresh) = (offset("gone", u64::MAX), offset("rotated", metadata.ino()), offset("fresh", u64::MAX - 1));
-    store.logs.ingest(LogBatch::default(), vec![gone, rotated.clone()]).await.unwrap();
+    store.logs.ingest(LogBatch::default(), vec![gone, rotated.clone(), journal.clone()]).await.unwrap();
     for _ in 0..15 {
         store.clock.advance(Duration::from_secs(86_400));
         store.logs.ingest(batch(&store.clock, &["x".into()], 0), vec![fresh.clone()]).await.unwrap();
     }
-    assert_eq!(store.logs.file_offsets().unwrap(), [rotated, fresh]);
+    assert_eq!(store.logs.file_offsets().unwrap(), [rotated, journal, fresh]);
 }
 
 #[tokio::test]
@@ -258,7 +300,8 @@ async fn a_limit_keeps_the_newest() {
 async fn a_day_file_that_was_never_finished_does_not_restart_the_sequence() {
     for migrations in [MIGRATIONS, &[]] {
         let store = Store::new();
-        let offset = FileOffset { path: "/var/log/a".into(), device: 1, inode: 2, offset: 3, fingerprint: 4 };
+        let offset =
+            FileOffset { path: "/var/log/a".into(), device: 1, inode: 2, offset: 3, fingerprint: 4, ..FileOffset::default() };
         store.logs.ingest(batch(&store.clock, &["before".into()], 0), vec![offset.clone()]).await.unwrap();
         store.logs.close();
         store.clock.advance(Duration::from_secs(86_400));
@@ -390,6 +433,49 @@ async fn a_closed_day_keeps_one_reader_open() {
     assert_eq!(store.restart().find(&text("x"), 9).len(), 3);
 }
 
+#[tokio::test]
+async fn a_summary_that_is_damaged_or_missing_is_counted_from_its_block() {
+    let store = Store::new();
+    for (body, ago) in [("one", 300), ("two", 200), ("three", 100)] {
+        store.put(batch(&store.clock, &[body.into()], ago)).await;
+    }
+    let expected = store.scanned(0, u64::MAX);
+    assert_eq!((expected.len(), &store.counts(0, u64::MAX)), (3, &expected));
+    assert_eq!(store.execute("UPDATE summaries SET data = CAST(data || 'x' AS BLOB) WHERE first_seq = 2"), 1);
+    assert_eq!(store.counts(0, u64::MAX), expected);
+    assert_eq!(store.logs.0.damaged.get(), 1);
+    assert_eq!(store.execute("DELETE FROM summaries WHERE first_seq = 1"), 1);
+    assert_eq!(store.counts(0, u64::MAX), expected);
+    assert_eq!(store.logs.0.damaged.get(), 2);
+}
+
+#[tokio::test]
+async fn a_closed_file_of_a_version_without_summaries_is_counted_all_the_same() {
+    let store = Store::new();
+    store.put(batch(&store.clock, &["one".into(), "two".into()], 0)).await;
+    let before = store.clock.now();
+    store.execute("DROP TABLE summaries");
+    store.execute("PRAGMA user_version = 3");
+    store.clock.advance(Duration::from_secs(86_400));
+    store.put(batch(&store.clock, &["three".into()], 0)).await;
+    assert_eq!(store.logs.days().len(), 2);
+    assert_eq!(store.counts(0, u64::MAX).into_values().sum::<u64>(), 3);
+    assert_eq!(store.counts(before.as_nanos() + 60_000_000_000, u64::MAX).into_values().sum::<u64>(), 1);
+}
+
+#[tokio::test]
+async fn a_block_that_is_deleted_takes_its_summary_along() {
+    let store = Store::new();
+    for round in 0..20 {
+        store.put(batch(&store.clock, &[format!("round {round}")], round)).await;
+    }
+    store.compact_until(|blocks| blocks <= 4);
+    store.logs.trim_current(u64::MAX).await;
+    let left =
+        |connection: &rusqlite::Connection| connection.query_row("SELECT count(*) FROM summaries", [], |row| row.get::<_, i64>(0));
+    assert_eq!(store.logs.0.files.newest().unwrap().readers.read(left).unwrap(), 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
@@ -413,6 +499,10 @@ proptest! {
                 expected.push(LogRecord { seq: (expected.len() + 1).to_string(), ..batch.record(row) });
             }
             runtime.block_on(store.put(batch));
+        }
+        let base = store.clock.now().as_nanos();
+        for (since, until) in [(0, u64::MAX), (base - 50_000_000_000_000, base), (base, 0)] {
+            prop_assert_eq!(store.counts(since, until), store.scanned(since, until));
         }
         prop_assert_eq!(store.all(), expected.clone());
         let filter = LogFilter { text: word, level: Some(Severity(3)), ..LogFilter::default() };

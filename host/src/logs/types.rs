@@ -22,10 +22,10 @@ pub struct LogFilter {
     pub until: Option<Timestamp>,
 }
 
-/// How far a tailed file has been read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How far a tailed file, or another input that can be read again from where it was left, has been read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileOffset {
-    /// Path under which it was opened.
+    /// Path under which it was opened; for what is no file a name of its own, without a slash.
     pub path: String,
     /// Device and inode: tell a rotated file from a new one of the same name.
     pub device: u64,
@@ -35,4 +35,6 @@ pub struct FileOffset {
     pub offset: u64,
     /// Hash of the file's first bytes (at most 1,024, and at most `offset`): tells a reused inode or a truncated file.
     pub fingerprint: u64,
+    /// What an input that is no file goes on from, in its own words: journald's cursor. Empty for a file.
+    pub cursor: String,
 }

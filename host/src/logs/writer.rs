@@ -17,6 +17,7 @@ use super::block;
 use super::engine::{self, PATIENT_ROUNDS, SMALL_BLOCKS};
 use super::files::{DayFile, Files, MIGRATIONS, stored_time};
 use super::outlines::{Outline, Outlines};
+use super::summary;
 use super::tokens::TokenFilter;
 use super::types::FileOffset;
 use crate::clock::Clock;
@@ -37,7 +38,7 @@ const SMALL_LEVEL: i32 = 1;
 /// zstd level of merged blocks.
 pub(super) const MERGED_LEVEL: i32 = 3;
 /// What a transaction writes beside its blocks, in bytes: whole pages of tree and index, however little changes in each.
-const COMMIT_BYTES: u64 = 5 * 8192;
+const COMMIT_BYTES: u64 = 6 * 8192;
 /// The write-ahead log is copied into the file when it has grown by this many bytes.
 const CHECKPOINT_BYTES: u64 = 8 << 20;
 /// Beyond this the checkpoint makes writers wait for the moment it takes to finish.
@@ -103,6 +104,7 @@ pub(super) struct EncodedBlock {
     services: String,
     raw_bytes: u64,
     filter: Vec<u8>,
+    summary: Option<Vec<u8>>,
     data: Vec<u8>,
 }
 
@@ -131,6 +133,7 @@ impl EncodedBlock {
             } else {
                 TokenFilter::build(batch).as_bytes().to_vec()
             },
+            summary: summary::encode(batch),
             data: block::encode(batch, created_with),
         }
     }
@@ -155,11 +158,12 @@ impl EncodedBlock {
         &self.data
     }
 
-    fn insert(&self, transaction: &Transaction<'_>, base: u64, created_at: u64) -> rusqlite::Result<usize> {
+    fn insert(&self, transaction: &Transaction<'_>, base: u64, created_at: u64) -> rusqlite::Result<()> {
+        let first_seq = (base + self.first_seq) as i64;
         transaction
             .prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")?
             .execute(rusqlite::params![
-                (base + self.first_seq) as i64,
+                first_seq,
                 (base + self.last_seq) as i64,
                 self.day.0,
                 self.level,
@@ -173,7 +177,11 @@ impl EncodedBlock {
                 stored_time(created_at),
                 self.filter,
                 self.data,
-            ])
+            ])?;
+        if let Some(summary) = &self.summary {
+            transaction.prepare_cached("INSERT INTO summaries VALUES (?1, ?2)")?.execute((first_seq, summary))?;
+        }
+        Ok(())
     }
 }
 
@@ -498,7 +506,7 @@ fn open_day(
 }
 
 fn insert_offset(transaction: &Transaction<'_>, file: &FileOffset, updated_at: u64) -> rusqlite::Result<()> {
-    transaction.prepare_cached("INSERT OR REPLACE INTO file_offsets VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
+    transaction.prepare_cached("INSERT OR REPLACE INTO file_offsets VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
         rusqlite::params![
             file.path,
             file.device as i64,
@@ -506,6 +514,7 @@ fn insert_offset(transaction: &Transaction<'_>, file: &FileOffset, updated_at: u
             file.offset as i64,
             file.fingerprint as i64,
             stored_time(updated_at),
+            file.cursor,
         ],
     )?;
     Ok(())
@@ -518,7 +527,8 @@ fn carried(mut offsets: Vec<(FileOffset, u64)>, now: Timestamp) -> Vec<(FileOffs
             // Stored before times were: its time begins now.
             *updated_at = now.as_nanos();
         }
-        now.since(Timestamp::from_nanos(*updated_at)) <= OFFSET_RETENTION || may_exist(file)
+        // What has a cursor is not on any disk that could be looked at, and there is one row of it.
+        !file.cursor.is_empty() || now.since(Timestamp::from_nanos(*updated_at)) <= OFFSET_RETENTION || may_exist(file)
     });
     offsets
 }

@@ -84,7 +84,7 @@ pub const OWN: &[Entry] = &[
         "watchfire_input_rejected_total",
         Counter,
         &["input", "reason"],
-        "Records (reason invalid_record) and whole requests (any other reason) that an input refused.",
+        "Records (reason invalid_record) and whole requests, datagrams or connections (any other reason) that an input refused.",
     ),
     entry("watchfire_issues", Gauge, &["status"], "Issues: unresolved, resolved or ignored."),
     entry("watchfire_log_batches_busy_total", Counter, &[], "Batches of logs whose sender was told to try again later."),
@@ -137,6 +137,20 @@ pub const OWN: &[Entry] = &[
         "Log records, findings and issues that rules could not count.",
     ),
     entry("watchfire_rules_failing", Gauge, &[], "Rules that could not be evaluated the last time."),
+    entry("watchfire_syslog_connections", Gauge, &["listener"], "Open syslog connections of the listener."),
+    entry(
+        "watchfire_syslog_dropped_total",
+        Counter,
+        &["input", "reason"],
+        "Syslog lost: datagrams for which the kernel had no room (kernel), messages that waited when the host stopped (stopped).",
+    ),
+    entry("watchfire_syslog_truncated_total", Counter, &["input"], "Syslog messages that were cut, or ended early."),
+    entry(
+        "watchfire_syslog_unparsed_total",
+        Counter,
+        &["input"],
+        "Syslog messages stored as text, with the reason in syslog.error.",
+    ),
 ];
 
 /// Returns what is known of the metric stored as `name`.

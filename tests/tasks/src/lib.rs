@@ -1,7 +1,7 @@
 //! What `cargo up` and `cargo verify` do, and where tests find the components and tools that are put under `target/`.
 
 pub mod components;
-pub mod promtool;
+pub mod debian;
 pub mod python;
 pub mod step;
 pub mod wasm;

@@ -1,15 +1,15 @@
-//! `cargo up` builds and starts a host; `cargo verify` passes every test; a third word, `components`, only builds those. Each brings along
-//! what it needs.
+//! `cargo up` builds and starts a host; `cargo verify` passes every test; `components` only builds those, and `debian` only fetches the
+//! programs that tests run. Each brings along what it needs.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use watchfire_tasks::step::{self, Failed, cargo, run};
-use watchfire_tasks::{components, promtool, python, target_directory};
+use watchfire_tasks::{components, debian, python, target_directory};
 
 const USAGE: &str = "usage: cargo up [-- ARGUMENTS OF `watchfire start`]
        cargo verify
-       cargo run --package watchfire-tasks -- components";
+       cargo run --package watchfire-tasks -- components|debian";
 
 /// Where the host looks for components beside the folders that its configuration names.
 const COMPONENTS: &str = "WATCHFIRE_COMPONENTS";
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Some("up") => up(arguments.skip_while(|argument| argument == "--").collect()),
         Some("verify") => verify(),
         Some("components") => build_components(),
+        Some("debian") => debian::ensure(),
         _ => Err(Failed::new("which task?", USAGE)),
     };
     match result {
@@ -60,7 +61,7 @@ fn build_components() -> Result<(), Failed> {
 fn verify() -> Result<(), Failed> {
     components::ensure_all()?;
     python::ensure()?;
-    promtool::ensure()?;
+    debian::ensure()?;
     // One build for everything: with the test targets in it, features are resolved as for the tests, and nothing is built twice.
     run("build", &mut cargo(&["build", "--workspace", "--bins", "--tests"]), "see the compiler's message above")?;
     let host = target_directory().join("debug/watchfire");

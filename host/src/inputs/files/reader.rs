@@ -170,7 +170,7 @@ impl Reader {
             self.fingerprint_at(offset)?
         };
         let path = path.to_string_lossy().into_owned();
-        Ok(FileOffset { path, device: self.device, inode: self.inode, offset, fingerprint })
+        Ok(FileOffset { path, device: self.device, inode: self.inode, offset, fingerprint, cursor: String::new() })
     }
 
     /// Takes note that all up to `position` has been stored.

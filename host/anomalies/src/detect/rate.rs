@@ -1,0 +1,150 @@
+//! More or less than usual at this hour of the week.
+
+use super::{Answer, Baseline, LEAST_WINDOWS, Test, span, weeks_text};
+use crate::found::Direction;
+use crate::past::{Past, Reader};
+use crate::settings::Rate;
+use crate::window::{WINDOW_SECONDS, Window};
+
+/// Of something that has records in fewer windows than this share, a count must pass the greatest seen so far.
+const SPARSE: f64 = 0.05;
+/// By this factor.
+const OVER_PEAK: f64 = 1.5;
+/// Days in which the greatest is looked for.
+const PEAK_DAYS: u64 = 28;
+
+/// Judges the count of `window` of something first counted in window `first`.
+///
+/// The count must be unlikely both at this hour of the week and at the level of the last days: a season is no anomaly, and what
+/// has been so for days is the new usual.
+///
+/// # Errors
+/// The past's.
+pub fn judge<P: Past>(reader: &mut Reader<'_, P>, first: Window, window: Window, settings: &Rate) -> Result<Answer, P::Error> {
+    let age = window.0.saturating_sub(first.0) * WINDOW_SECONDS;
+    let least = settings.min_history.as_secs();
+    if age < least {
+        return Ok(Answer::NotEnoughHistory(format!("counted for {}, of {}", span(age), span(least))));
+    }
+    let mut baselines = Vec::new();
+    let (sample, weeks) = reader.same_hour_of_week(window)?;
+    if sample.windows >= LEAST_WINDOWS {
+        baselines.push(Baseline::of(&sample, weeks_text(weeks)));
+    } else if least >= 7 * 86_400 {
+        return Ok(Answer::NotEnoughHistory(format!("{} windows of this hour of the week, of {LEAST_WINDOWS}", sample.windows)));
+    }
+    let recent = reader.recently(window)?;
+    if recent.windows >= LEAST_WINDOWS {
+        baselines.push(Baseline::of(&recent, "this hour of the last 3 days, and the last 3 hours".to_owned()));
+    }
+    if baselines.is_empty() {
+        return Ok(Answer::NotEnoughHistory(format!("{} windows, of {LEAST_WINDOWS}", sample.windows)));
+    }
+    let actual = reader.count(window)?;
+    let count = u64::from(actual);
+    let means = baselines.iter().map(|baseline| baseline.distribution.mean());
+    let highest = means.clone().fold(0.0, f64::max);
+    let lowest = means.fold(f64::MAX, f64::min);
+    let direction = if count >= settings.min_count && count as f64 >= highest * settings.min_ratio {
+        Direction::Up
+    } else if lowest >= settings.min_count as f64 && count as f64 * settings.min_ratio <= lowest {
+        Direction::Down
+    } else {
+        // Nearly always: then nobody needs to know how far exactly.
+        return Ok(Answer::Tested(Test::usual(Direction::Up, actual)));
+    };
+    let unlikely = |baseline: &Baseline| match direction {
+        Direction::Up => baseline.distribution.at_least(count),
+        Direction::Down => baseline.distribution.at_most(count),
+    };
+    // The one that finds it least surprising has the word.
+    let judged = baselines.iter().map(|baseline| (unlikely(baseline), baseline)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let Some((p, baseline)) = judged.filter(|(p, _)| *p < settings.max_p) else {
+        return Ok(Answer::Tested(Test::usual(direction, actual)));
+    };
+    let mut passes = true;
+    let mut method = format!("{} tail, mean {:.1}", baseline.distribution.name(), baseline.distribution.mean());
+    if direction == Direction::Up {
+        let lately = reader.lately(window, PEAK_DAYS)?;
+        let known: Vec<u32> = lately.into_iter().flatten().collect();
+        let filled = known.iter().filter(|count| **count > 0).count();
+        let peak = known.iter().copied().max().unwrap_or(0);
+        if (filled as f64) < known.len() as f64 * SPARSE && peak > 0 {
+            passes = count as f64 > f64::from(peak) * OVER_PEAK;
+            method = format!("{method}; rare, and {OVER_PEAK} times the greatest count so far ({peak})");
+        }
+    }
+    Ok(Answer::Tested(Test { p, passes, direction, evidence: baseline.evidence(f64::from(actual), p, &method) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::past::{Left, Memory};
+    use crate::settings::Settings;
+    use crate::window::{DAY, Key, Series, WEEK};
+
+    const SERIES: Series = Series { source: 1, key: Key(7) };
+    const NOW: Window = Window(3_000 * DAY + 150);
+
+    /// Three weeks of `usual(window)`, and `actual` now.
+    fn judged(usual: impl Fn(u64) -> u32, actual: u32, age: u64) -> Answer {
+        let mut memory = Memory::default();
+        for window in NOW.0 - age..NOW.0 {
+            memory.add(SERIES, Window(window), usual(window));
+        }
+        memory.add(SERIES, NOW, actual);
+        let left = Left::default();
+        let mut reader = Reader::new(&memory, &left, SERIES, NOW.back(age));
+        judge(&mut reader, NOW.back(age), NOW, &Settings::default().rate).unwrap()
+    }
+
+    fn passes(answer: &Answer) -> Option<Direction> {
+        match answer {
+            Answer::Tested(test) => test.passes.then_some(test.direction),
+            Answer::NotEnoughHistory(_) => None,
+        }
+    }
+
+    /// A hundred, give or take twenty.
+    fn steady(window: u64) -> u32 {
+        100 + (window * 7_919 % 41) as u32 - 20
+    }
+
+    #[test]
+    fn three_times_as_many_is_unusual_and_twice_as_many_is_not() {
+        let up = judged(steady, 340, 3 * WEEK);
+        assert_eq!(passes(&up), Some(Direction::Up));
+        let Answer::Tested(test) = up else { panic!("{up:?}") };
+        let expected = test.evidence.expected.unwrap();
+        assert!((99.0..102.0).contains(&expected.mean) && expected.low > 60.0 && expected.high < 145.0, "{test:?}");
+        assert_eq!((test.evidence.samples, test.evidence.actual as u64), (111, 340));
+        assert_eq!(test.evidence.history, "this hour of the last 3 days, and the last 3 hours", "it finds it less surprising");
+        assert_eq!(passes(&judged(steady, 200, 3 * WEEK)), None);
+        assert_eq!(passes(&judged(steady, 20, 3 * WEEK)), Some(Direction::Down));
+    }
+
+    #[test]
+    fn a_season_is_no_anomaly() {
+        let is_peak = |window: u64| window % WEEK / 30 == NOW.0 % WEEK / 30;
+        assert_eq!(passes(&judged(|window| if is_peak(window) { 900 } else { 30 }, 900, 3 * WEEK)), None);
+    }
+
+    #[test]
+    fn what_has_been_so_for_days_is_usual() {
+        assert_eq!(passes(&judged(|window| if window + 2 * DAY > NOW.0 { 900 } else { 100 }, 900, 3 * WEEK)), None);
+    }
+
+    #[test]
+    fn a_young_pattern_is_not_judged() {
+        let young = judged(steady, 900, 5 * DAY);
+        assert_eq!(young, Answer::NotEnoughHistory("counted for 5.0 days, of 7.0 days".into()));
+    }
+
+    #[test]
+    fn a_job_that_runs_at_odd_times_is_usual() {
+        let job = |window: u64| if window.is_multiple_of(277) { 500 } else { 0 };
+        assert_eq!(passes(&judged(job, 600, 3 * WEEK)), None);
+        assert_eq!(passes(&judged(job, 6_000, 3 * WEEK)), Some(Direction::Up));
+    }
+}
