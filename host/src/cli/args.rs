@@ -110,8 +110,8 @@ pub struct TimeArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub struct FilterArgs {
     /// Words, "quoted phrases" and conditions such as `level>=warn service:api`.
-    #[arg(value_name = "QUERY")]
-    pub text: Option<String>,
+    #[arg(value_name = "QUERY", allow_hyphen_values = true)]
+    pub text: Vec<String>,
     /// Least level: debug, info, warning, error, critical.
     #[arg(long)]
     pub level: Option<String>,
@@ -526,7 +526,7 @@ impl FilterArgs {
     /// Returns it as parameters of a request.
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
         let mut query = Vec::new();
-        query.extend(self.text.iter().map(|text| ("q", text.clone())));
+        query.extend((!self.text.is_empty()).then(|| ("q", self.text.join(" "))));
         query.extend(self.level.iter().map(|level| ("level", level.clone())));
         query.extend(self.service.iter().map(|service| ("service", service.clone())));
         query.extend(self.attribute.iter().map(|attribute| ("attribute", attribute.clone())));

@@ -131,7 +131,7 @@ pub(super) fn zone() -> String {
 
 /// Prints what may stand at the end of the query, one suggestion a line with the query up to it: for the shell.
 async fn complete(args: &SearchArgs, out: &mut Output<'_>) -> Answer {
-    let text = args.filter.text.clone().unwrap_or_default();
+    let text = args.filter.text.join(" ");
     let answer = Client::new(&args.host)?.get("api/v1/logs/complete", &[("q", text.clone())]).await?;
     let from = answer["from"].as_u64().unwrap_or_default() as usize;
     let kept = text.get(..from).unwrap_or_default();
@@ -159,7 +159,7 @@ async fn to_file(args: &SearchArgs, path: &Path) -> Answer {
     };
     let mut query = args.filter.query();
     if let Some(limit) = args.limit {
-        let text = args.filter.text.as_deref().unwrap_or("");
+        let text = args.filter.text.join(" ");
         query.retain(|(name, _)| *name != "q");
         query.push(("q", format!("{text} | limit {limit}")));
     }

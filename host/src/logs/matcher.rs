@@ -96,7 +96,7 @@ impl Matcher {
 
     /// Returns whether a block with this token filter may hold a match.
     #[must_use]
-    pub fn may_contain(&self, tokens: &TokenFilter) -> bool {
+    pub fn may_contain(&self, tokens: &TokenFilter<'_>) -> bool {
         self.node.may_contain(tokens)
     }
 

@@ -13,7 +13,7 @@ use super::files::{BlockPlan, Files};
 use super::held::Held;
 use super::matcher::Matcher;
 use super::query::bits::Bits;
-use super::query::scan::{Control, Helpers, Reading};
+use super::query::scan::{ALWAYS, Control, Helpers, Reading};
 use crate::store::StoreError;
 use crate::telemetry::Counter;
 
@@ -125,8 +125,14 @@ impl Search {
                 plans.push(plan);
             }
         }
-        let reading =
-            Reading { matcher: &self.matcher, columns: Columns::ALL, claims: None, control: &self.control, damaged: &self.damaged };
+        let reading = Reading {
+            matcher: &self.matcher,
+            within: ALWAYS,
+            columns: Columns::ALL,
+            claims: None,
+            control: &self.control,
+            damaged: &self.damaged,
+        };
         let found: Vec<Mutex<Vec<LogBatch>>> = plans.iter().map(|_| Mutex::default()).collect();
         let (next, left) = (AtomicUsize::new(0), self.left);
         let work = || {

@@ -10,7 +10,7 @@ use super::bits::Bits;
 use super::field::Field;
 use super::node::Meaning;
 use super::run::RunError;
-use super::scan::{Control, Reading};
+use super::scan::{ALWAYS, Control, Reading};
 use crate::logs::Logs;
 use crate::logs::block::Columns;
 use crate::logs::files::BlockPlan;
@@ -54,7 +54,7 @@ impl Logs {
         let meaning = Meaning { now: watchfire_types::Timestamp::MAX, zone: &utc, patterns: &|id| vec![id] };
         let matcher = Matcher::of(&at, &meaning);
         let control = Control::new(None);
-        let reading = Reading { matcher: &matcher, columns: Columns::ALL, claims: None, control: &control, damaged: &self.0.damaged };
+        let reading = Reading { matcher: &matcher, within: ALWAYS, columns: Columns::ALL, claims: None, control: &control, damaged: &self.0.damaged };
         for plan in self.0.files.plan(&matcher)? {
             let mut found = None;
             reading.read(&plan, |batch, rows| found = rows.iter().next().map(|row| batch.record(row)))?;
@@ -91,7 +91,7 @@ impl Logs {
         let utc = jiff::tz::TimeZone::UTC;
         let meaning = Meaning { now: watchfire_types::Timestamp::MAX, zone: &utc, patterns: &|id| vec![id] };
         let matcher = Matcher::of(&Expr::and(vec![kin.clone(), range]), &meaning);
-        let reading = Reading { matcher: &matcher, columns: Columns::ALL, claims: None, control, damaged: &self.0.damaged };
+        let reading = Reading { matcher: &matcher, within: ALWAYS, columns: Columns::ALL, claims: None, control, damaged: &self.0.damaged };
         let mut plans = self.0.files.plan(&matcher)?;
         plans.sort_by_key(|plan| side.distance_of(plan));
         let own = (time.as_nanos(), seq);

@@ -13,6 +13,10 @@ use super::parse_pipes::MAX_KEYS;
 use super::sketch::{Distinct, Quantiles, hash};
 use super::table::{Cell, Table};
 use crate::logs::block::Columns;
+use crate::logs::summary::SummaryRow;
+
+/// Summaries count by minutes, in nanoseconds.
+const MINUTE: u64 = 60_000_000_000;
 
 /// Memory of the groups of one query, in bytes; what needs more is refused.
 pub const MAX_GROUP_BYTES: usize = 96 << 20;
@@ -212,19 +216,41 @@ impl Groups {
         if self.bytes() > MAX_GROUP_BYTES { Err(TooManyGroups) } else { Ok(()) }
     }
 
-    /// Adds `count` records of which only these values of the keys are known: for counts alone.
-    pub fn add_count(&mut self, cells: &[Cell], count: u64) {
+    /// Adds records that a block's summary has counted, for which [`Self::is_summarised`].
+    pub fn add_summary(&mut self, row: &SummaryRow<'_>) {
         let mut codes = [0; MAX_KEYS];
-        for (position, cell) in cells.iter().enumerate() {
-            codes[position] = self.values[position].adopt(&self.by[position], cell);
+        for (position, key) in self.by.iter().enumerate() {
+            let values = &mut self.values[position];
+            codes[position] = match key {
+                Key::Time(step) => {
+                    let step = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX).max(1);
+                    let start = row.minute.saturating_mul(MINUTE) / step * step;
+                    values.number(start, || Cell::Time(Timestamp::from_nanos(start)))
+                }
+                Key::Field(Field::Level) => level_code(values, row.severity),
+                Key::Field(Field::Service) if row.service.is_empty() => 0,
+                Key::Field(Field::Service) => values.text(row.service.as_bytes(), || Cell::Text(row.service.to_owned())),
+                Key::Field(Field::Pattern) if row.pattern != 0 => values.number(row.pattern, || Cell::Id(row.pattern)),
+                Key::Field(_) => 0,
+            };
         }
         let group = self.group(codes);
         let width = self.columns.len();
         for state in &mut self.states[group * width..(group + 1) * width] {
             if let State::Count(own) = state {
-                *own += count;
+                *own += row.count;
             }
         }
+    }
+
+    /// Returns whether summaries tell these groups exactly: plain counts by level, service, pattern and whole minutes.
+    #[must_use]
+    pub fn is_summarised(by: &[Key], columns: &[Aggregate]) -> bool {
+        let is_known = |key: &Key| match key {
+            Key::Time(step) => step.as_nanos().is_multiple_of(u128::from(MINUTE)),
+            Key::Field(field) => matches!(field, Field::Level | Field::Service | Field::Pattern),
+        };
+        by.iter().all(is_known) && columns.iter().all(|column| column.function == Function::Count && column.field.is_none())
     }
 
     /// Adds the groups of `other`, which has the same keys and columns.
@@ -391,13 +417,8 @@ fn code(key: &Key, values: &mut Values, batch: &LogBatch, rows: &[usize], mut ea
         Key::Field(Field::Level) => {
             let mut cache = [u32::MAX; 256];
             for (index, row) in rows.iter().enumerate() {
-                // All levels of one name are one group.
                 let severity = batch.severity[*row];
-                let range = if severity == 0 || severity > 24 { severity } else { (severity - 1) / 4 * 4 + 1 };
-                each(index, cached(&mut cache, range as usize, || match Severity(range).name() {
-                    "" => 0,
-                    _ => values.number(u64::from(range), || Cell::Level(Severity(range))),
-                }));
+                each(index, cached(&mut cache, severity as usize, || level_code(values, severity)));
             }
         }
         Key::Field(Field::Service) => {
@@ -444,6 +465,12 @@ fn code(key: &Key, values: &mut Values, batch: &LogBatch, rows: &[usize], mut ea
             each(index, code);
         }),
     }
+}
+
+/// Returns the code of a severity: all of one name are one group.
+fn level_code(values: &mut Values, severity: u8) -> u32 {
+    let range = Severity(if severity == 0 { 0 } else { (severity - 1) / 4 * 4 + 1 });
+    if range.name().is_empty() { 0 } else { values.number(u64::from(range.0), || Cell::Level(range)) }
 }
 
 /// Calls `each` with the place in `rows` and the text of `field` there, where it is.

@@ -13,6 +13,7 @@ use super::pattern::Pattern;
 use super::term::Term;
 use crate::logs::block::Columns;
 use crate::logs::matcher::BlockOutline;
+use crate::logs::summary::SummaryRow;
 use crate::logs::tokens::{TokenFilter, for_each_word};
 
 /// With fewer rows left than one in so many, they are looked at one by one and not the whole column at once.
@@ -286,9 +287,42 @@ impl Node {
         }
     }
 
+    /// Returns whether level, service and pattern decide, beside ranges of time that must hold of all.
+    #[must_use]
+    pub fn is_summarised(&self) -> bool {
+        fn inner(node: &Node) -> bool {
+            match node {
+                Node::All | Node::Level(..) | Node::Patterns(_) | Node::Number(Field::Pattern, ..) | Node::Field(Field::Service, _) => true,
+                Node::And(parts) | Node::Or(parts) => parts.iter().all(inner),
+                Node::Not(part) => inner(part),
+                _ => false,
+            }
+        }
+        match self {
+            Self::And(parts) => parts.iter().all(|part| matches!(part, Self::Time(..)) || inner(part)),
+            Self::Time(..) => true,
+            node => inner(node),
+        }
+    }
+
+    /// Returns whether records that a summary has counted meet it, their time aside. Only of such as [`Self::is_summarised`].
+    #[must_use]
+    pub fn matches_summary(&self, row: &SummaryRow<'_>) -> bool {
+        match self {
+            Self::And(parts) => parts.iter().all(|part| part.matches_summary(row)),
+            Self::Or(parts) => parts.iter().any(|part| part.matches_summary(row)),
+            Self::Not(inner) => !inner.matches_summary(row),
+            Self::Level(least, most) => (*least..=*most).contains(&row.severity),
+            Self::Patterns(ids) => row.pattern != 0 && ids.contains(&row.pattern),
+            Self::Number(_, least, most) => row.pattern != 0 && (*least..=*most).contains(&row.pattern),
+            Self::Field(_, test) => test.holds_text(row.service),
+            _ => true,
+        }
+    }
+
     /// Returns whether a block with these tokens may hold a match.
     #[must_use]
-    pub fn may_contain(&self, tokens: &TokenFilter) -> bool {
+    pub fn may_contain(&self, tokens: &TokenFilter<'_>) -> bool {
         let all = |words: &[u64]| words.iter().all(|word| tokens.may_contain(*word));
         match self {
             Self::And(parts) => parts.iter().all(|part| part.may_contain(tokens)),

@@ -7,12 +7,12 @@ use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 use watchfire_types::{LogBatch, LogRecord, Severity, Timestamp};
 
-use super::ast::{Aggregate, Expr, Function, Key, Pipe, Query, SortKey};
+use super::ast::{Aggregate, Expr, Key, Pipe, Query, SortKey};
 use super::field::Field;
-use super::group::{Groups, TooManyGroups};
+use super::group::{Groups, MAX_GROUP_BYTES, TooManyGroups};
 use super::node::Meaning;
 use super::plan::{Plan, Source};
-use super::scan::{Claims, Control, Reading, Stopped};
+use super::scan::{ALWAYS, Claims, Control, Reading, Stopped};
 use super::sorted::{Best, TooLarge};
 use super::table::{Cell, Table};
 use crate::logs::Logs;
@@ -124,15 +124,20 @@ impl Logs {
         Ok(run.outcome)
     }
 
-    /// Groups all records that `matcher` means.
-    ///
-    /// # Errors
-    /// [`RunError`]
-    pub(super) fn group(&self, matcher: &Matcher, by: &[Key], columns: &[Aggregate], control: &Control) -> Result<Groups, RunError> {
-        let plans = self.0.files.plan(matcher)?;
+    /// Groups all records of a time that `matcher` means, by reading them.
+    fn group(
+        &self,
+        matcher: &Matcher,
+        within: (u64, u64),
+        by: &[Key],
+        columns: &[Aggregate],
+        control: &Control,
+    ) -> Result<Groups, RunError> {
+        let mut plans = self.0.files.plan(matcher)?;
+        plans.retain(|plan| plan.max_time >= within.0 && plan.min_time < within.1);
         let claims = Claims::default();
         let needs = Groups::needs(by, columns);
-        let reading = Reading { matcher, columns: needs, claims: Some(&claims), control, damaged: &self.0.damaged };
+        let reading = Reading { matcher, within, columns: needs, claims: Some(&claims), control, damaged: &self.0.damaged };
         let failure: Mutex<Option<TooManyGroups>> = Mutex::new(None);
         let found = |groups: &mut Groups, batch: &LogBatch, rows: &super::bits::Bits| {
             if let Err(error) = groups.add(batch, rows) {
@@ -209,6 +214,7 @@ impl Run<'_> {
         let claims = Claims::default();
         let reading = Reading {
             matcher: &matcher,
+            within: ALWAYS,
             columns: crate::logs::block::Columns::ALL,
             claims: Some(&claims),
             control: self.control,
@@ -351,14 +357,32 @@ impl Logs {
         columns: &[Aggregate],
         control: &Control,
     ) -> Result<Groups, RunError> {
-        self.group(matcher, by, columns, control)
+        /// Summaries count by whole minutes.
+        const MINUTE: u64 = 60_000_000_000;
+        let (since, until) = matcher.time_range();
+        let (first, last) = (since.div_ceil(MINUTE).saturating_mul(MINUTE), if until == u64::MAX { until } else { until / MINUTE * MINUTE });
+        if !Groups::is_summarised(by, columns) || !matcher.node().is_summarised() || first >= last {
+            return self.group(matcher, ALWAYS, by, columns, control);
+        }
+        let mut groups = Groups::new(by, columns);
+        let mut is_full = false;
+        self.summaries(Timestamp::from_nanos(first), Timestamp::from_nanos(last), &mut |row| {
+            if !is_full && matcher.node().matches_summary(row) {
+                groups.add_summary(row);
+                is_full = groups.bytes() > MAX_GROUP_BYTES;
+            }
+        })?;
+        if is_full {
+            return Err(TooManyGroups.into());
+        }
+        // What is left of the minutes at both ends is read.
+        for within in [(since, first), (last, until)] {
+            if within.0 < within.1 {
+                groups.merge(self.group(matcher, within, by, columns, control)?)?;
+            }
+        }
+        Ok(groups)
     }
-}
-
-/// Returns whether only counting is asked.
-#[must_use]
-pub fn only_counts(columns: &[Aggregate]) -> bool {
-    columns.iter().all(|column| column.function == Function::Count && column.field.is_none())
 }
 
 /// How long a query runs when nobody says otherwise.

@@ -123,10 +123,15 @@ fn add(ranges: &mut BTreeMap<u64, u64>, range: &RangeInclusive<u64>) {
     ranges.insert(start, end);
 }
 
+/// All of time.
+pub(in crate::logs) const ALWAYS: (u64, u64) = (0, u64::MAX);
+
 /// What is read of each block.
 #[derive(Clone, Copy)]
 pub(in crate::logs) struct Reading<'a> {
     pub(in crate::logs) matcher: &'a Matcher,
+    /// Only records of this time, beside what the matcher says.
+    pub(in crate::logs) within: (u64, u64),
     /// What the reader wants of the records found.
     pub(in crate::logs) columns: Columns,
     /// Takes care that each record is had once, where the reader cannot.
@@ -139,21 +144,14 @@ impl Reading<'_> {
     /// Calls `found` with the matching records of each block that now holds records of `plan`: the planned one, or the one it has been
     /// merged into. A damaged block is reported, counted and skipped.
     pub(in crate::logs) fn read(&self, plan: &BlockPlan, mut found: impl FnMut(&LogBatch, &Bits)) -> Result<(), StoreError> {
-        let by_words = self.matcher.uses_tokens();
-        let sql = if by_words {
-            "SELECT first_seq, data, filter FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3"
-        } else {
-            "SELECT first_seq, data FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3"
-        };
         let read = plan.file.readers.read(|connection| {
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query((plan.day.0, plan.first_seq as i64, plan.last_seq as i64))?;
-            while let Some(row) = rows.next()? {
-                if by_words && !self.matcher.may_contain(&TokenFilter::from_bytes(row.get_ref(2)?.as_blob()?.to_vec())) {
-                    continue;
-                }
-                let first_seq = row.get::<_, i64>(0)? as u64;
-                if let Err(error) = self.block(plan, first_seq, row.get_ref(1)?.as_blob()?, &mut found) {
+            // A row's columns are read when it is reached, even if nobody looks at them: so words first, then what is left.
+            let left = self.left(plan, connection)?;
+            let mut statement = connection.prepare_cached("SELECT data FROM blocks WHERE first_seq = ?1")?;
+            for first_seq in left {
+                let mut rows = statement.query([first_seq as i64])?;
+                let Some(row) = rows.next()? else { continue };
+                if let Err(error) = self.block(plan, first_seq, row.get_ref(0)?.as_blob()?, &mut found) {
                     self.damaged.inc();
                     tracing::error!(error = %plan.file.damage(first_seq, error), "a log block cannot be read; it is skipped, the rest is read");
                 }
@@ -161,6 +159,25 @@ impl Reading<'_> {
             Ok(())
         });
         ignore_vanished(read).map(|_| ())
+    }
+
+    /// Returns the blocks that now hold records of `plan` and whose words allow a match.
+    fn left(&self, plan: &BlockPlan, connection: &rusqlite::Connection) -> rusqlite::Result<Vec<u64>> {
+        let by_words = self.matcher.uses_tokens();
+        let sql = if by_words {
+            "SELECT first_seq, filter FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3"
+        } else {
+            "SELECT first_seq FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3"
+        };
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query((plan.day.0, plan.first_seq as i64, plan.last_seq as i64))?;
+        let mut left = Vec::new();
+        while let Some(row) = rows.next()? {
+            if !by_words || self.matcher.may_contain(&TokenFilter::from_bytes(row.get_ref(1)?.as_blob()?)) {
+                left.push(row.get::<_, i64>(0)? as u64);
+            }
+        }
+        Ok(left)
     }
 
     fn block(&self, plan: &BlockPlan, first_seq: u64, data: &[u8], found: &mut impl FnMut(&LogBatch, &Bits)) -> Result<(), BlockError> {
@@ -173,7 +190,9 @@ impl Reading<'_> {
         let range = plan.first_seq..=plan.last_seq;
         // The range of a merged block may hold a larger one, which has a plan of its own: what is newer than this plan's newest belongs
         // there, and may have been given out already.
-        let mut rows = Bits::all(batch.len()).filter(|row| range.contains(&batch.seq[row]) && batch.time[row] <= plan.max_time);
+        let until = self.within.1.min(plan.max_time.saturating_add(1));
+        let mut rows =
+            Bits::all(batch.len()).filter(|row| range.contains(&batch.seq[row]) && (self.within.0..until).contains(&batch.time[row]));
         if looks_first {
             rows = head_rows(self.matcher.node(), &batch, &rows);
         }
