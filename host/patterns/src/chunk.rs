@@ -15,8 +15,7 @@ pub(crate) fn is_value_word(text: &[u8], start: usize, end: usize) -> bool {
         4 => matches!(lower4(word), TRUE | NULL | ROOT),
         5 => word.eq_ignore_ascii_case(b"false"),
         8..=MAX_WORD => word[0] | 0x20 <= b'f' && word.iter().all(u8::is_ascii_hexdigit),
-        0..MAX_WORD => false,
-        _ => true,
+        length => length > MAX_WORD,
     }
 }
 
@@ -43,84 +42,36 @@ fn in_date(text: &[u8], start: usize, end: usize) -> bool {
         || text.get(end + 1..end + 4).is_some_and(is_date_word)
 }
 
-/// Letters and digits without anything between them: `eth0`, `12ms`, `0x1f`. A value, except for what is a word everywhere.
+/// Letters and digits without anything between them: `eth0`, `12ms`, `0x1f`. A value, unless it looks like a name that has a digit
+/// wherever it stands: `ssh2`, `krb5`, `x86_64`. Whether it has is decided when another one stands in its place.
 pub(crate) fn letters_and_digits<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) {
-    if is_word_with_digits(&text[start..end]) {
-        sink.word(text, start, end);
+    let word = &text[start..end];
+    let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let is_name = class(word[0]) & LETTER != 0
+        && (digits == 1
+            || digits == 2 && word.len() >= 8
+            || is_known(word)
+            || digits >= 3 && is_code(word) && text.get(end) == Some(&b':'));
+    if is_name && word.len() <= MAX_WORD {
+        sink.name(text, start, end);
     } else {
         sink.hole(text, start, end);
     }
 }
 
-/// Words that have digits wherever they stand.
-fn is_word_with_digits(word: &[u8]) -> bool {
-    if !(2..=8).contains(&word.len()) || !word[0].is_ascii_alphabetic() {
-        return false;
-    }
-    let mut lower = [0; 8];
-    for (to, from) in lower.iter_mut().zip(word) {
-        *to = from.to_ascii_lowercase();
-    }
-    matches!(
-        &lower[..word.len()],
-        b"ssh1"
-            | b"ssh2"
-            | b"ipv4"
-            | b"ipv6"
-            | b"inet6"
-            | b"sha1"
-            | b"sha256"
-            | b"sha512"
-            | b"md5"
-            | b"utf8"
-            | b"ext2"
-            | b"ext3"
-            | b"ext4"
-            | b"log4j"
-            | b"http2"
-            | b"http3"
-            | b"x86"
-            | b"x86_64"
-            | b"amd64"
-            | b"i386"
-            | b"x509"
-            | b"base64"
-            | b"oauth2"
-            | b"pkcs7"
-            | b"pkcs11"
-            | b"pkcs12"
-            | b"socks5"
-            | b"socks4"
-            | b"bzip2"
-            | b"lz4"
-            | b"crc32"
-            | b"win32"
-            | b"rfc2307"
-            | b"int32"
-            | b"int64"
-            | b"uint32"
-            | b"uint64"
-            | b"float64"
-            | b"ed25519"
-            | b"p2p"
-            | b"b2b"
-            | b"l2cap"
-            | b"i2c"
-            | b"ps2"
-            | b"usb2"
-            | b"usb3"
-            | b"db2"
-            | b"h2"
-            | b"k8s"
-            | b"s3"
-            | b"ec2"
-            | b"mp3"
-            | b"mp4"
-            | b"h264"
-            | b"d3d"
-            | b"3d"
-            | b"2d"
-    )
+/// `AH01321`, as programs number their messages.
+fn is_code(word: &[u8]) -> bool {
+    let letters = word.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    (2..=4).contains(&letters) && word.len() <= letters + 5 && word[letters..].iter().all(u8::is_ascii_digit)
+}
+
+/// Names with more digits that are the same everywhere.
+fn is_known(word: &[u8]) -> bool {
+    const KNOWN: [&[u8]; 20] = [
+        b"sha256", b"sha512", b"sha384", b"x86_64", b"amd64", b"arm64", b"i386", b"i686", b"x509", b"base64", b"pkcs11", b"pkcs12",
+        b"crc32", b"win32", b"int32", b"int64", b"uint32", b"uint64", b"float64", b"ed25519",
+    ];
+    word.len() <= 7 && KNOWN.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
 /// A run with something between its parts. Returns where the scan goes on, which is later than `end` for a path with `?` or `=` in it.
@@ -195,6 +146,7 @@ fn path(text: &[u8], start: usize, end: usize) -> Option<usize> {
     let named = |byte: Option<&u8>| byte.is_some_and(|byte| class(*byte) & (LETTER | DIGIT) != 0 || *byte == b'.');
     let is_path = match chunk[0] {
         b'/' => named(chunk.get(1)),
+        b'~' => chunk.starts_with(b"~/"),
         b'.' => chunk.starts_with(b"./") && named(chunk.get(2)) || chunk.starts_with(b"../"),
         b'\\' => chunk.len() > 2 && class(chunk[1]) & (LETTER | JOIN) != 0 && chunk[2..].contains(&b'\\'),
         _ => {
@@ -219,11 +171,11 @@ fn path(text: &[u8], start: usize, end: usize) -> Option<usize> {
 /// Parts without any digit.
 fn without_digits<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) {
     let chunk = &text[start..end];
-    let slashes = chunk.iter().filter(|byte| **byte == b'/').count();
+    let slashes = memchr::memchr_iter(b'/', chunk).count();
     if slashes >= 2 || slashes == 1 && chunk.contains(&b'.') || chunk.contains(&b'@') || chunk.contains(&b'\\') {
         return sink.hole(text, start, end);
     }
-    if chunk.len() > MAX_WORD {
+    if chunk.len() > MAX_WORD || is_host(chunk) && !matches!(text.get(end), Some(b'(' | b'=')) {
         return sink.hole(text, start, end);
     }
     // `key:value`; but `std::fmt` is one name.
@@ -239,11 +191,45 @@ fn without_digits<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) 
     part(text, at, end, sink);
 }
 
+/// Returns whether a dotted name is one of a machine: small letters, and an end that such names have.
+fn is_host(chunk: &[u8]) -> bool {
+    const ENDS: [&[u8]; 24] = [
+        b"com",
+        b"net",
+        b"org",
+        b"edu",
+        b"gov",
+        b"mil",
+        b"de",
+        b"uk",
+        b"fr",
+        b"jp",
+        b"cn",
+        b"tw",
+        b"kr",
+        b"ru",
+        b"it",
+        b"br",
+        b"ch",
+        b"eu",
+        b"local",
+        b"lan",
+        b"internal",
+        b"localdomain",
+        b"cluster",
+        b"arpa",
+    ];
+    let Some(dot) = memchr::memrchr(b'.', chunk) else { return false };
+    dot > 0
+        && ENDS.contains(&&chunk[dot + 1..])
+        && chunk.iter().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'-'))
+}
+
 fn part<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) {
     if is_value_word(text, start, end) {
-        sink.hole(text, start, end)
+        sink.hole(text, start, end);
     } else if end > start {
-        sink.word(text, start, end)
+        sink.word(text, start, end);
     }
 }
 
@@ -257,6 +243,17 @@ fn with_digits<S: Sink>(text: &[u8], start: usize, end: usize, may_grow: bool, s
         let with = if may_grow && chunk.last().is_some_and(u8::is_ascii_digit) { with_groups(text, end) } else { end };
         sink.hole(text, start, with);
         return (with > end).then_some(with);
+    }
+    // `12.5/sec`
+    if let Some(slash) = memchr::memchr(b'/', chunk)
+        && slash > 0
+        && chunk[..slash].iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+        && chunk[slash + 1..].iter().all(u8::is_ascii_alphabetic)
+    {
+        sink.hole(text, start, start + slash);
+        sink.mark(text, start + slash);
+        sink.word(text, start + slash + 1, end);
+        return None;
     }
     if has(b':') && !is_hex_groups(chunk) {
         // `name:12`, `host:80`, `12:name`: each side for itself, unless it is an address.
@@ -304,17 +301,20 @@ fn dashed<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) {
     let chunk = &text[start..end];
     let is_id = chunk.iter().any(|byte| matches!(byte, b'@' | b'\\')) || is_hex_groups(chunk);
     let mut at = start;
-    while !is_id {
+    loop {
+        if is_id {
+            break;
+        }
         let Some(cut) = text[at..end].iter().position(|byte| matches!(byte, b'-' | b'/')).map(|cut| at + cut) else { break };
         let word = &text[at..cut];
-        if word.is_empty() || !word.iter().all(|byte| byte.is_ascii_alphabetic()) {
+        if word.is_empty() || !word.iter().all(u8::is_ascii_alphabetic) {
             break;
         }
         at = cut + 1;
     }
     // A path or a host name keeps no words.
     let rest = &text[at..end];
-    let slashes = text[start..at].iter().filter(|byte| **byte == b'/').count();
+    let slashes = memchr::memchr_iter(b'/', &text[start..at]).count();
     let is_file =
         rest.contains(&b'.') && !rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') && text[start..at].contains(&b'-');
     if at == start || slashes > 1 || is_file || !rest.iter().any(u8::is_ascii_digit) {
@@ -325,7 +325,8 @@ fn dashed<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) {
         }
         return;
     }
-    sink.word(text, start, at);
+    sink.word(text, start, at - 1);
+    sink.mark(text, at - 1);
     sink.hole(text, at, end);
 }
 

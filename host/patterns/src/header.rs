@@ -372,7 +372,8 @@ impl Header<'_> {
         {
             return Some(end);
         }
-        let numeric = chunk.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'#' | b':')) && chunk[0].is_ascii_digit();
+        let numeric = chunk.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'#' | b':'))
+            && chunk.first().is_some_and(u8::is_ascii_digit);
         // `31#31:`, and `12345 --- `.
         if numeric && (chunk.ends_with(b":") && chunk.contains(&b'#') || self.line[end..].starts_with(b" --- ")) {
             return Some(end);
@@ -413,7 +414,7 @@ fn is_column(chunk: &[u8], first: bool) -> bool {
     if chunk == b"-" {
         return true;
     }
-    let last = chunk[chunk.len() - 1];
+    let Some(last) = chunk.last() else { return false };
     if matches!(last, b':' | b',' | b'.' | b';') || chunk.len() > 80 {
         return false;
     }

@@ -4,6 +4,10 @@ use rustc_hash::FxHashMap;
 
 use crate::align::describes;
 use crate::shape::{Kind, Shape};
+use crate::stored::State;
+
+/// Most patterns that one message is compared with: only lines that were made to be slow have more.
+const MAX_COMPARED: usize = 256;
 
 /// Patterns by one of their words. There is no tree that begins at the first word: that may be a variable.
 #[derive(Debug, Default)]
@@ -18,6 +22,8 @@ struct Entry {
     shape: Shape,
     codes: Vec<u64>,
     words: usize,
+    /// Most words of a message that it describes.
+    limit: usize,
 }
 
 /// Returns the word under which a pattern is found: its longest.
@@ -36,9 +42,12 @@ impl Index {
         self.by_word.clear();
     }
 
-    pub(crate) fn insert(&mut self, slot: u32, id: u64, shape: &Shape) {
+    pub(crate) fn insert(&mut self, slot: u32, id: u64, state: &State) {
+        let shape = &state.shape;
         let Some(anchor) = anchor(shape) else { return };
-        let entry = Entry { slot, id, codes: shape.codes(), words: shape.words(), shape: shape.clone() };
+        // Twice as many as in any of those that it was made from. It only ever grows: what was described once always will be.
+        let limit = 2 * usize::from(state.words);
+        let entry = Entry { slot, id, codes: shape.codes(), words: shape.words(), limit, shape: shape.clone() };
         self.by_word.entry(anchor).or_default().push(entry);
     }
 
@@ -49,20 +58,24 @@ impl Index {
         }
         let words = message.words();
         let mut best: Option<&Entry> = None;
+        let mut compared = 0;
         for (token, code) in message.tokens().iter().zip(codes) {
             if token.kind != Kind::Word {
                 continue;
             }
             for entry in self.by_word.get(code).map_or(&[][..], Vec::as_slice) {
                 let better = best.is_none_or(|best| (entry.words, best.id) > (best.words, entry.id));
-                // Enough of the message must be words of the pattern.
+                if compared >= MAX_COMPARED {
+                    return best.map(|entry| entry.slot);
+                }
                 if better
                     && Some(entry.slot) != but
-                    && entry.words * 5 >= words * 2
+                    && words <= entry.limit
                     && describes(&entry.shape, &entry.codes, message, codes)
                 {
                     best = Some(entry);
                 }
+                compared += usize::from(better);
             }
         }
         best.map(|entry| entry.slot)

@@ -22,6 +22,7 @@
 mod align;
 mod bytes;
 mod chunk;
+mod coarse;
 mod header;
 mod index;
 mod json;
@@ -33,8 +34,10 @@ mod settle;
 mod shape;
 mod stamp;
 mod stored;
+mod texts;
 mod variables;
 mod vocabulary;
+mod wide;
 
 pub use header::message_start;
 pub use miner::{Changes, Miner, Settings};

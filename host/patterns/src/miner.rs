@@ -3,23 +3,24 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::align::{describes, generalise};
+use crate::coarse::coarse;
 use crate::index::Index;
 use crate::line;
 use crate::settle;
-use crate::shape::{Collect, Kind, Shape, Signature, coarse};
+use crate::shape::{Collect, Kind, Shape, Signature};
 use crate::stored::{State, StoredPattern};
 use crate::variables;
 
 /// Signatures that are remembered besides those that patterns keep.
 const MAX_REMEMBERED: usize = 1 << 15;
 /// Signatures, and coarse hashes, that one pattern keeps.
-const MAX_MEMBERS: usize = 16;
+const MAX_MEMBERS: usize = 48;
 /// Merges that [`Miner::resolve`] knows. Whoever stores them knows all.
 const MAX_MERGES: usize = 1 << 16;
 /// New patterns after which the second stage runs, at least.
 const MIN_UNSETTLED: usize = 32;
 /// How often the second stage looks again at what it has merged.
-const MAX_ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 12;
 
 /// What a [`Miner`] is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +128,8 @@ impl Miner {
             return slot;
         }
         let id = self.forgotten.remove(&key).unwrap_or_else(next_id);
-        let state = State { general: false, shape, members: vec![signature], coarse: vec![key] };
+        let words = shape.words().min(255) as u8;
+        let state = State { general: false, shape, words, members: vec![signature], coarse: vec![key] };
         self.insert(Pattern { id, used: self.clock, state });
         self.changed.insert(id);
         self.unsettled += 1;
@@ -168,6 +170,7 @@ impl Miner {
             state.shape = generalise(&state.shape, shape);
             changed = true;
         }
+        state.words = state.words.max(shape.words().min(255) as u8);
         let general = state.general;
         if state.members.len() < MAX_MEMBERS {
             state.members.push(signature);
@@ -201,7 +204,7 @@ impl Miner {
             self.coarse.insert(*key, slot);
         }
         if pattern.state.general {
-            self.index.insert(slot, pattern.id, &pattern.state.shape);
+            self.index.insert(slot, pattern.id, &pattern.state);
         }
         self.slots[slot as usize] = Some(pattern);
         slot
@@ -225,7 +228,7 @@ impl Miner {
             if let Some(pattern) = &self.slots[slot as usize]
                 && pattern.state.general
             {
-                self.index.insert(slot, id, &pattern.state.shape);
+                self.index.insert(slot, id, &pattern.state);
             }
         }
     }
@@ -367,15 +370,20 @@ impl Miner {
 
     /// Puts back a pattern that was stored, if its id is not there.
     pub fn restore(&mut self, pattern: StoredPattern) {
-        if self.by_id.contains_key(&pattern.id) || self.merged.contains_key(&pattern.id) {
+        let StoredPattern { id, template, state } = pattern;
+        if self.by_id.contains_key(&id) || self.merged.contains_key(&id) {
             return;
         }
-        let state = State::decode(&pattern.state).unwrap_or_else(|| State {
+        let state = State::decode(&state).unwrap_or_else(|| State {
             general: true,
-            shape: variables::parse(&pattern.template, Kind::Many),
+            words: u8::MAX,
+            shape: variables::parse(&template, Kind::Many),
             ..State::default()
         });
-        self.insert(Pattern { id: pattern.id, used: self.clock, state });
+        self.insert(Pattern { id, used: self.clock, state });
+        if self.by_id.len() > self.settings.max_patterns {
+            self.forget();
+        }
     }
 
     /// Puts back a merge that was stored, in any order with the patterns.
@@ -439,6 +447,7 @@ impl Miner {
 fn join(kept: &mut Pattern, other: &Pattern) {
     let state = &mut kept.state;
     state.general = true;
+    state.words = state.words.max(other.state.words);
     kept.used = kept.used.max(other.used);
     for (mine, theirs) in [(&mut state.members, &other.state.members), (&mut state.coarse, &other.state.coarse)] {
         let room = MAX_MEMBERS.saturating_sub(mine.len());

@@ -2,13 +2,15 @@
 
 use memchr::memchr;
 
-use crate::bytes::{DIGIT, JOIN, LETTER, MARK, SPACE, class};
-use crate::chunk;
+use crate::bytes::{DIGIT, JOIN, LETTER, MARK, SPACE, WIDE, class};
+use crate::{chunk, wide};
 
 /// Most elements of one message that are looked at; what comes after is one value.
 pub(crate) const MAX_TOKENS: usize = 256;
 /// Most bytes of one line that are looked at.
 pub(crate) const MAX_BYTES: usize = 16 << 10;
+/// Words with digits of one message that are taken for words.
+pub(crate) const MAX_NAMES: u8 = 2;
 /// Longest quoted text that is taken for one value.
 const MAX_QUOTED: usize = 400;
 
@@ -16,6 +18,8 @@ const MAX_QUOTED: usize = 400;
 pub(crate) trait Sink {
     /// A word that belongs to the message. Offsets are those of the text that is scanned.
     fn word(&mut self, text: &[u8], start: usize, end: usize);
+    /// A word with a digit that may be a name. Only the first few of a message are words: each has ten forms.
+    fn name(&mut self, text: &[u8], start: usize, end: usize);
     /// A value, possibly empty.
     fn hole(&mut self, text: &[u8], start: usize, end: usize);
     /// One byte of punctuation.
@@ -60,6 +64,10 @@ pub(crate) fn scan_range<S: Sink>(text: &[u8], mut at: usize, end: usize, sink: 
         at = match flags {
             LETTER => plain_word(text, start, at, sink),
             DIGIT => number(text, start, at, sink),
+            _ if flags & WIDE != 0 => {
+                wide::read(text, start, at, sink);
+                at
+            }
             _ if flags & (JOIN | DIGIT) == DIGIT => {
                 chunk::letters_and_digits(text, start, at, sink);
                 at
@@ -103,7 +111,7 @@ pub(crate) fn with_groups(text: &[u8], mut end: usize) -> usize {
     while text.len() >= end + 4
         && text[end] == b','
         && text[end + 1..end + 4].iter().all(u8::is_ascii_digit)
-        && !text.get(end + 4).is_some_and(|byte| class(*byte) & (LETTER | DIGIT) != 0)
+        && text.get(end + 4).is_none_or(|byte| class(*byte) & (LETTER | DIGIT) == 0)
     {
         end += 4;
     }
@@ -119,7 +127,8 @@ fn mark<S: Sink>(text: &[u8], at: usize, sink: &mut S) -> usize {
         let (start, inside) = (at + 1, &text[at + 1..close]);
         let after = text.get(close + 1).copied().unwrap_or(b' ');
         sink.mark(text, at);
-        if after == b':' && !inside.contains(&b' ') || begins_request(inside) {
+        let is_mark = inside.len() == 1 && class(inside[0]) & (LETTER | DIGIT) == 0;
+        if after == b':' && !inside.contains(&b' ') || begins_request(inside) || is_mark {
             // A key, or a request line, which has words of its own.
             scan_range(text, start, close, sink);
         } else {

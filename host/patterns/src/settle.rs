@@ -8,8 +8,8 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::bytes::{SEED, then};
-use crate::shape::{Kind, Shape, is_telling};
-use crate::vocabulary;
+use crate::shape::{HOLE_CODE, Kind, Shape, is_telling, mark_code};
+use crate::{texts, vocabulary};
 
 /// Elements of a pattern that are varied.
 const MAX_VARIED: usize = 64;
@@ -26,8 +26,6 @@ struct Element {
     telling: bool,
     /// Whether it begins a run.
     space: bool,
-    /// Whether it is a mark after which values stand: `=`.
-    assigns: bool,
 }
 
 /// A pattern as this stage sees it.
@@ -52,14 +50,8 @@ impl View {
             .iter()
             .zip(shape.codes())
             .map(|(token, code)| {
-                let text = shape.text(token);
-                Element {
-                    code,
-                    weight: weight(token.kind, text),
-                    telling: is_telling(token.kind, text),
-                    space: token.space,
-                    assigns: token.kind == Kind::Mark && text == b"=",
-                }
+                let text = shape.text(*token);
+                Element { code, weight: weight(token.kind, text), telling: is_telling(token.kind, text), space: token.space }
             })
             .collect();
         let mut before = vec![SEED];
@@ -129,11 +121,14 @@ struct Place {
 fn weight(kind: Kind, text: &[u8]) -> u8 {
     match kind {
         Kind::Mark => 0,
-        Kind::Hole | Kind::Many => NAME,
-        Kind::Word if text.iter().all(|byte| !byte.is_ascii_alphabetic()) && text.is_ascii() => ABSENT,
-        Kind::Word if is_absence(text) => ABSENT,
+        // `-`, `none`.
+        Kind::Word if is_absence(text) || text.is_ascii() && !text.iter().any(u8::is_ascii_alphanumeric) => ABSENT,
+        Kind::Word if text.iter().any(u8::is_ascii_digit) => NAME,
         Kind::Word if vocabulary::contains(text) => WORD,
-        Kind::Word => NAME,
+        // `SYN_SENT`, `onStart`, `QuorumPeer`: names that programs have for few things.
+        Kind::Word if text.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'-')) => WORD + 1,
+        Kind::Word if text[1..].iter().any(u8::is_ascii_uppercase) && text.iter().all(u8::is_ascii_alphabetic) => WORD + 3,
+        Kind::Word | Kind::Hole | Kind::Many => NAME,
     }
 }
 
@@ -159,29 +154,49 @@ fn is_absence(text: &[u8]) -> bool {
     .any(|word| text.eq_ignore_ascii_case(word))
 }
 
+/// Returns whether several elements are words of a text, and not one name with marks in it, nor the text of an error.
+fn is_text(elements: &[Element]) -> bool {
+    let has_blank = elements.iter().skip(1).any(|element| element.space);
+    let has_word = elements.iter().any(|element| element.weight > 0 && element.weight < ABSENT);
+    elements.len() > 1 && (has_blank || has_word) && !texts::is_error(value_of(elements))
+}
+
+fn value_of(elements: &[Element]) -> u64 {
+    elements.iter().fold(SEED, |hash, element| then(hash, element.code))
+}
+
 /// What has been seen in one place.
 #[derive(Default)]
 struct Values {
     seen: FxHashSet<u64>,
     weight: u32,
+    /// Whether values have been seen there.
+    has_hole: bool,
 }
 
 impl Values {
-    fn add(&mut self, elements: &[Element], assigned: bool) {
-        let value = elements.iter().fold(SEED, |hash, element| then(hash, element.code));
+    fn add(&mut self, elements: &[Element], assigned: bool, after_colon: bool, is_key: bool) {
+        let value = value_of(elements);
         if self.seen.insert(value) {
-            self.weight += if assigned {
+            self.has_hole |= elements.len() == 1 && elements[0].code == HOLE_CODE;
+            self.weight += if assigned || texts::is_error(value) {
                 u32::from(NAME)
+            } else if is_key {
+                // Of `key = value` the key is rarely the variable.
+                u32::from(WORD)
             } else if elements.len() == 1 {
                 u32::from(elements[0].weight)
             } else {
-                // Several words: a text or a name with marks. Its least telling word decides.
-                let names = elements.iter().filter(|element| element.weight >= ABSENT).count();
-                if names * 2 >= elements.iter().filter(|element| element.weight > 0).count() {
-                    u32::from(NAME)
+                // Several: the least telling word among them decides, and a text after a colon says more.
+                let least =
+                    elements.iter().filter(|element| element.weight > 0).map(|element| element.weight).min().unwrap_or(ABSENT);
+                u32::from(if least >= ABSENT {
+                    NAME
+                } else if after_colon {
+                    2 * WORD
                 } else {
-                    u32::from(WORD) + 1
-                }
+                    WORD
+                })
             };
         }
     }
@@ -211,78 +226,97 @@ pub(crate) fn same(shapes: &[&Shape]) -> Vec<Vec<u32>> {
             }
         });
     }
-    let mut sets = Sets::new(shapes.len());
-    for members in buckets.values() {
-        if is_variable(&views, members) {
-            for (index, _) in &members[1..] {
-                sets.join(members[0].0, *index);
+    // What agrees in most is decided first, and each pattern only once: what it becomes is looked at again in the next round.
+    let mut buckets: Vec<_> = buckets.into_iter().map(|(key, members)| (Around::of(&views, &members), key, members)).collect();
+    buckets.sort_unstable_by_key(|(around, key, _)| (std::cmp::Reverse(around.words), around.varied, *key));
+    let mut taken = vec![false; shapes.len()];
+    let mut groups = Vec::new();
+    for (around, _, mut members) in buckets {
+        members.retain(|(index, _)| !taken[*index as usize]);
+        members.dedup_by_key(|(index, _)| *index);
+        let mut found = members.len() > 1 && is_variable(&views, &members, around);
+        if !found && around.varied == 2 {
+            // Perhaps the single words among them.
+            members.retain(|(index, place)| !is_text(&views[*index as usize].elements[place.start..place.end]));
+            found = members.len() > 1 && is_variable(&views, &members, Around::of(&views, &members));
+        }
+        if found {
+            for (index, _) in &members {
+                taken[*index as usize] = true;
             }
+            groups.push(members.into_iter().map(|(index, _)| index).collect());
         }
     }
-    sets.into_groups()
+    groups
+}
+
+/// How much agrees around a place.
+#[derive(Clone, Copy)]
+struct Around {
+    /// Telling words outside it.
+    words: u16,
+    /// Most telling words of a text inside it.
+    inside: u16,
+    /// 0 for a single element, 1 for two of them, 2 for a run.
+    varied: u8,
+}
+
+impl Around {
+    fn of(views: &[View], members: &[(u32, Place)]) -> Self {
+        let mut around = Self { words: u16::MAX, inside: 0, varied: 0 };
+        for (index, place) in members {
+            let view = &views[*index as usize];
+            let mut inside = view.telling[place.end] - view.telling[place.start];
+            let is_text = is_text(&view.elements[place.start..place.end]);
+            if place.second > 0 {
+                inside += u16::from(view.elements[place.second].telling);
+            }
+            around.words = around.words.min(view.telling[view.elements.len()] - inside);
+            if is_text {
+                around.inside = around.inside.max(inside);
+            }
+            around.varied = around.varied.max(if place.second > 0 {
+                1
+            } else if is_text {
+                2
+            } else {
+                0
+            });
+        }
+        around
+    }
 }
 
 /// Returns whether what stands in the same place of these patterns is a variable.
-fn is_variable(views: &[View], members: &[(u32, Place)]) -> bool {
+fn is_variable(views: &[View], members: &[(u32, Place)], around: Around) -> bool {
     let mut first = Values::default();
     let mut second = Values::default();
-    let mut around = u16::MAX;
     for (index, place) in members {
         let view = &views[*index as usize];
-        let words = view.telling[view.elements.len()]
-            - (view.telling[place.end] - view.telling[place.start])
-            - if place.second > 0 { u16::from(view.elements[place.second].telling) } else { 0 };
-        around = around.min(words);
-        let assigned = |at: usize| at > 0 && view.elements[at - 1].assigns;
-        first.add(&view.elements[place.start..place.end], assigned(place.start));
+        let is_after = |at: usize, mark: u8| at > 0 && view.elements[at - 1].code == mark_code(mark);
+        let is_key = view.elements.get(place.end).is_some_and(|next| next.code == mark_code(b'='));
+        first.add(&view.elements[place.start..place.end], is_after(place.start, b'='), is_after(place.start, b':'), is_key);
         if place.second > 0 {
-            second.add(&view.elements[place.second..=place.second], assigned(place.second));
+            second.add(&view.elements[place.second..=place.second], is_after(place.second, b'='), false, false);
         }
     }
     let name = u32::from(NAME);
-    let needed = match around {
+    let needed = match around.words {
         0 => return false,
+        // A text of several words needs more around it than it has itself.
+        words if around.varied == 2 && (words < 3 || words < around.inside) => return false,
         1 => 4 * name,
         2 => 2 * name,
-        _ => 2 * name - 3,
+        3 => 2 * name - 3,
+        4..=5 => 2 * name - 9,
+        6..=9 => name,
+        _ => name / 2,
     };
-    let is_pair = members[0].1.second > 0;
-    first.seen.len() > 1 && first.weight >= needed && (!is_pair || second.seen.len() > 1 && second.weight >= needed)
-}
-
-/// Disjoint sets.
-struct Sets {
-    parent: Vec<u32>,
-}
-
-impl Sets {
-    fn new(count: usize) -> Self {
-        Self { parent: (0..count as u32).collect() }
-    }
-
-    fn find(&mut self, mut at: u32) -> u32 {
-        while self.parent[at as usize] != at {
-            let above = self.parent[self.parent[at as usize] as usize];
-            self.parent[at as usize] = above;
-            at = above;
-        }
-        at
-    }
-
-    fn join(&mut self, a: u32, b: u32) {
-        let (a, b) = (self.find(a), self.find(b));
-        self.parent[a.max(b) as usize] = a.min(b);
-    }
-
-    /// Returns the sets of more than one, each in order.
-    fn into_groups(mut self) -> Vec<Vec<u32>> {
-        let mut groups: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
-        for index in 0..self.parent.len() as u32 {
-            let root = self.find(index);
-            groups.entry(root).or_default().push(index);
-        }
-        let mut groups: Vec<_> = groups.into_values().filter(|group| group.len() > 1).collect();
-        groups.sort_unstable();
-        groups
-    }
+    // Where there are values already, less is needed.
+    let needed = if first.has_hole && around.words > 1 {
+        needed.saturating_sub(u32::from(WORD)).min(name + u32::from(WORD) * 3)
+    } else {
+        needed
+    };
+    first.seen.len() > 1 && first.weight >= needed && (around.varied != 1 || second.seen.len() > 1 && second.weight >= needed)
 }

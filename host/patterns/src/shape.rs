@@ -2,7 +2,7 @@
 
 use crate::bytes::{SEED, hash, then};
 use crate::chunk::MAX_WORD;
-use crate::scan::Sink;
+use crate::scan::{MAX_NAMES, Sink};
 
 /// What stands in a template where values differ.
 pub const HOLE: &str = "<*>";
@@ -55,7 +55,7 @@ impl Shape {
         &self.tokens
     }
 
-    pub(crate) fn text(&self, token: &Token) -> &[u8] {
+    pub(crate) fn text(&self, token: Token) -> &[u8] {
         let at = usize::from(token.at);
         &self.text[at..at + usize::from(token.len)]
     }
@@ -88,7 +88,7 @@ impl Shape {
 
     /// Returns what each element is compared and hashed by.
     pub(crate) fn codes(&self) -> Vec<u64> {
-        self.tokens.iter().map(|token| code(token.kind, self.text(token))).collect()
+        self.tokens.iter().map(|token| code(token.kind, self.text(*token))).collect()
     }
 
     /// Returns it as text, holes as `<*>`.
@@ -98,14 +98,14 @@ impl Shape {
             if token.space && index > 0 {
                 out.push(b' ');
             }
-            out.extend_from_slice(if token.kind.is_hole() { HOLE.as_bytes() } else { self.text(token) });
+            out.extend_from_slice(if token.kind.is_hole() { HOLE.as_bytes() } else { self.text(*token) });
         }
         String::from_utf8_lossy(&out).into_owned()
     }
 
     /// Returns how many words it has that have a letter.
     pub(crate) fn words(&self) -> usize {
-        self.tokens.iter().filter(|token| is_telling(token.kind, self.text(token))).count()
+        self.tokens.iter().copied().filter(|token| is_telling(token.kind, self.text(*token))).count()
     }
 
     /// Appends it to `out`.
@@ -115,7 +115,7 @@ impl Shape {
             out.push(token.kind as u8 | u8::from(token.space) << 4);
             if !token.kind.is_hole() {
                 out.push(token.len as u8);
-                out.extend_from_slice(self.text(token));
+                out.extend_from_slice(self.text(*token));
             }
         }
     }
@@ -159,9 +159,17 @@ pub(crate) fn mark_code(byte: u8) -> u64 {
     u64::from(byte) + 1
 }
 
-/// Returns whether an element says what happened: a word of at least two letters.
+/// Returns whether an element says what happened: a word of at least two letters that is not just grammar.
 pub(crate) fn is_telling(kind: Kind, text: &[u8]) -> bool {
-    kind == Kind::Word && text.len() > 1 && text.iter().any(u8::is_ascii_alphabetic) || kind == Kind::Word && !text.is_ascii()
+    const GRAMMAR: [&[u8]; 22] = [
+        b"to", b"of", b"for", b"in", b"on", b"at", b"by", b"with", b"from", b"is", b"are", b"was", b"be", b"the", b"an", b"and",
+        b"or", b"as", b"it", b"has", b"been", b"this",
+    ];
+    kind == Kind::Word
+        && text.len() > 1
+        && (text.iter().any(u8::is_ascii_alphabetic) || !text.is_ascii())
+        && !text.iter().any(u8::is_ascii_digit)
+        && !(text.len() <= 4 && GRAMMAR.contains(&text))
 }
 
 /// Hashes the elements of a message as they come.
@@ -169,11 +177,12 @@ pub(crate) struct Signature {
     pub(crate) hash: u64,
     taken: usize,
     hole_end: usize,
+    names: u8,
 }
 
 impl Signature {
     pub(crate) fn new() -> Self {
-        Self { hash: SEED, taken: 0, hole_end: usize::MAX }
+        Self { hash: SEED, taken: 0, hole_end: usize::MAX, names: 0 }
     }
 }
 
@@ -183,6 +192,17 @@ impl Sink for Signature {
         let word = &text[start..end];
         self.hash = then(self.hash, hash(&word[..word.len().min(MAX_WORD)]));
         self.taken += 1;
+    }
+
+    #[inline]
+    fn name(&mut self, text: &[u8], start: usize, end: usize) {
+        self.names += 1;
+        if self.names <= MAX_NAMES {
+            self.word(text, start, end);
+        } else {
+            self.names -= 1;
+            self.hole(text, start, end);
+        }
     }
 
     #[inline]
@@ -214,6 +234,7 @@ pub(crate) struct Collect {
     /// Where each element stands in the text.
     pub(crate) spans: Vec<(usize, usize)>,
     end: usize,
+    names: u8,
 }
 
 impl Collect {
@@ -238,6 +259,16 @@ impl Sink for Collect {
         self.push(Kind::Word, start, end, &word[..word.len().min(MAX_WORD)]);
     }
 
+    fn name(&mut self, text: &[u8], start: usize, end: usize) {
+        self.names += 1;
+        if self.names <= MAX_NAMES {
+            self.word(text, start, end);
+        } else {
+            self.names -= 1;
+            self.hole(text, start, end);
+        }
+    }
+
     fn hole(&mut self, _text: &[u8], start: usize, end: usize) {
         self.push(Kind::Hole, start, end, &[]);
     }
@@ -248,57 +279,5 @@ impl Sink for Collect {
 
     fn taken(&self) -> usize {
         self.shape.tokens().len()
-    }
-}
-
-/// Returns the hash of what is left of a message when runs of values are one and the brackets around values are gone: messages with
-/// lists of different lengths have the same.
-pub(crate) fn coarse(shape: &Shape) -> u64 {
-    let mut out: Vec<u64> = Vec::with_capacity(shape.tokens().len());
-    let is_soft = |code: u64| b",;:/-.|+".iter().any(|mark| mark_code(*mark) == code);
-    let dash = hash(b"-");
-    let mut words = 0;
-    for token in shape.tokens() {
-        let text = shape.text(token);
-        match token.kind {
-            Kind::Word => {
-                words += usize::from(is_telling(token.kind, text));
-                out.push(hash(text));
-            }
-            Kind::Hole | Kind::Many => push_hole(&mut out, |code| is_soft(code) || code == dash),
-            Kind::Mark => {
-                let closes = match text[0] {
-                    b')' => b'(',
-                    b']' => b'[',
-                    b'}' => b'{',
-                    quote @ (b'"' | b'\'') => quote,
-                    _ => 0,
-                };
-                let open = mark_code(closes);
-                if closes != 0 && out.len() >= 2 && out.ends_with(&[open, HOLE_CODE]) {
-                    out.truncate(out.len() - 2);
-                    push_hole(&mut out, is_soft);
-                } else if closes != 0 && out.last() == Some(&open) {
-                    out.pop();
-                    push_hole(&mut out, is_soft);
-                } else {
-                    out.push(mark_code(text[0]));
-                }
-            }
-        }
-    }
-    // Without a word nothing but its exact form tells a message from others.
-    if words == 0 {
-        return shape.codes().into_iter().fold(SEED ^ 1, then);
-    }
-    out.into_iter().fold(SEED, then)
-}
-
-fn push_hole(out: &mut Vec<u64>, is_soft: impl Fn(u64) -> bool) {
-    let kept = out.len() - out.iter().rev().take_while(|code| is_soft(**code)).count();
-    if kept > 0 && out[kept - 1] == HOLE_CODE {
-        out.truncate(kept);
-    } else {
-        out.push(HOLE_CODE);
     }
 }

@@ -183,7 +183,7 @@ fn numeric(text: &[u8]) -> Option<(Stamp, usize)> {
             (end >= 7 && ends(end)).then_some((Stamp::Other, end))
         }
         // 2026-11-24
-        (4, b'-' | b'/' | b'.') if matches!(text[0], b'1' | b'2') => {
+        (4, b'-' | b'/' | b'.') => {
             let (month, next) = digits(text, at + 1);
             if !(1..=2).contains(&month) || text.get(next) != Some(&separator) {
                 return None;
@@ -245,14 +245,14 @@ fn numeric(text: &[u8]) -> Option<(Stamp, usize)> {
             }
         }
         // 20261124-05:37:20, 20261124T053720
-        (8, b'-' | b'T' | b' ' | b'_') if matches!(text[0], b'1' | b'2') => with_clock(text, at, Stamp::Other),
+        (8, b'-' | b'T' | b' ' | b'_') => with_clock(text, at, Stamp::Other),
         // 081109 203615
         (6, b' ') => {
             let (count, end) = digits(text, at + 1);
             (count == 6 && ends(end)).then_some((Stamp::Other, end)).or_else(|| with_clock(text, at, Stamp::Other))
         }
         // Seconds or milliseconds.
-        (10 | 13, _) if text[0] == b'1' => {
+        (10 | 13, _) => {
             let fraction = if separator == b'.' { digits(text, at + 1).0 } else { 0 };
             let end = if fraction > 0 { at + 1 + fraction } else { at };
             ends(end).then_some((Stamp::Epoch, end))

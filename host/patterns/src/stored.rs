@@ -22,6 +22,8 @@ pub(crate) struct State {
     /// Whether words have become holes, so that it is looked for among new messages.
     pub(crate) general: bool,
     pub(crate) shape: Shape,
+    /// Most words of a message that has become part of it; see `Index::find`.
+    pub(crate) words: u8,
     /// Signatures of lines that have it.
     pub(crate) members: Vec<u64>,
     /// Their coarse hashes.
@@ -30,7 +32,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION, u8::from(self.general)];
+        let mut out = vec![VERSION, u8::from(self.general), self.words];
         self.shape.encode(&mut out);
         for list in [&self.members, &self.coarse] {
             out.push(list.len() as u8);
@@ -43,7 +45,7 @@ impl State {
 
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let bytes = &mut bytes;
-        let [VERSION, general] = *take::<2>(bytes)? else { return None };
+        let [VERSION, general, words] = *take::<3>(bytes)? else { return None };
         let shape = Shape::decode(bytes)?;
         let mut lists = [Vec::new(), Vec::new()];
         for list in &mut lists {
@@ -53,6 +55,6 @@ impl State {
             }
         }
         let [members, coarse] = lists;
-        bytes.is_empty().then_some(Self { general: general == 1, shape, members, coarse })
+        bytes.is_empty().then_some(Self { general: general == 1, shape, words, members, coarse })
     }
 }

@@ -16,6 +16,9 @@ pub(crate) fn contains(word: &[u8]) -> bool {
     if word.len() > 24 {
         return false;
     }
+    if word.contains(&b'-') {
+        return word.split(|byte| *byte == b'-').all(|part| part.len() > 1 && contains(part));
+    }
     let lower = word.to_ascii_lowercase();
     if words.contains(&hash(&lower)) {
         return true;

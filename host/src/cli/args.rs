@@ -55,6 +55,8 @@ pub enum Command {
     Search(SearchArgs),
     /// Shows what was logged around a record.
     Context(ContextArgs),
+    /// Finds the patterns that lines are made from.
+    Patterns(PatternsArgs),
     /// Lists metrics, or shows the series of one.
     Metrics(MetricsArgs),
     /// Lists alerting rules.
@@ -338,6 +340,17 @@ pub struct ContextArgs {
     /// Prints one JSON object a line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `patterns`.
+#[derive(Clone, Debug, Args)]
+pub struct PatternsArgs {
+    /// Reads lines from standard input and asks no host.
+    #[arg(long, required = true)]
+    pub stdin: bool,
+    /// Prints the id and the template of each line, in the order of the lines, instead of a table of patterns.
+    #[arg(long, requires = "stdin")]
+    pub ids: bool,
 }
 
 /// `metrics`.

@@ -16,6 +16,7 @@ mod logs;
 mod metrics;
 mod output;
 mod part_file;
+mod patterns;
 mod plugin;
 mod report;
 mod search;
@@ -81,6 +82,7 @@ fn dispatch(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Stop(args) => stop::stop(&args),
         Command::Check(args) => check::check(&args, out),
         Command::CreateConfig(args) => check::create_config(&args, out),
+        Command::Patterns(args) if args.stdin => patterns::stdin(&args, out),
         Command::CompileComponent { input, output } => {
             crate::plugins::compile_file(&input, &output).map_err(anyhow::Error::msg)?;
             Ok(Exit::Done)
@@ -119,7 +121,8 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Outbox(args) => alerts::outbox(&args, out).await,
         Command::Findings(args) => findings::findings(&args, out).await,
         Command::Plugin(args) => plugin::plugin(&args, out).await,
-        Command::Start(_)
+        Command::Patterns(_)
+        | Command::Start(_)
         | Command::Stop(_)
         | Command::Check(_)
         | Command::CreateConfig(_)

@@ -12,7 +12,7 @@ use watchfire_types::{Day, LogBatch};
 use super::block::{self, Columns};
 use super::engine::{BlockInfo, plan_merge};
 use super::files::{DayFile, MIGRATIONS, ignore_vanished};
-use super::writer::{EncodedBlock, Job, MERGED_LEVEL, Merge, WriterShared, apply_merge};
+use super::writer::{EncodedBlock, Job, Merge, WriterShared, apply_merge};
 use crate::store::StoreError;
 use crate::store::database::open_writer;
 use crate::telemetry::Counter;
@@ -20,6 +20,12 @@ use crate::telemetry::Counter;
 /// Rounds of merging begin at least this far apart: under load a round then finds some hundred small blocks, and makes a full
 /// block of them at once instead of merging every record two or three times.
 const PACE: Duration = Duration::from_millis(500);
+/// Searches are waited for before each merge, at most this long: who searches without end must not keep blocks small for ever.
+const COURTESY: Duration = Duration::from_secs(5);
+/// How often that is looked at.
+const COURTESY_STEP: Duration = Duration::from_millis(10);
+/// Whoever else wants a processor gets it nine times of ten.
+const NICENESS: i32 = 10;
 /// Small blocks that are fewer than a merge needs wait at most this long.
 const PATIENCE: Duration = Duration::from_secs(61);
 
@@ -37,6 +43,8 @@ pub(super) struct Compactor {
 impl Compactor {
     /// Merges whenever the writer rings, and a minute after that. Ends when the log closes.
     pub(super) fn run(mut self, wake: &Receiver<()>) {
+        // On Linux this is the thread's own; if it is refused, merging is only less polite.
+        let _ = rustix::process::setpriority_process(None, NICENESS);
         let mut waiting = true;
         let mut began = Instant::now();
         loop {
@@ -56,6 +64,7 @@ impl Compactor {
                     continue;
                 }
                 while !self.shared.is_closing() {
+                    self.give_way();
                     match self.merge_once(&file, is_current) {
                         Ok(true) => self.merges.inc(),
                         Ok(false) => {
@@ -84,6 +93,14 @@ impl Compactor {
         false
     }
 
+    /// Waits until nobody searches.
+    fn give_way(&self) {
+        let began = Instant::now();
+        while self.shared.files.is_searched() && began.elapsed() < COURTESY && !self.shared.is_closing() {
+            std::thread::sleep(COURTESY_STEP);
+        }
+    }
+
     /// Does one merge in `file`; returns whether there was one to do.
     fn merge_once(&mut self, file: &Arc<DayFile>, is_current: bool) -> Result<bool, StoreError> {
         let now = self.shared.clock.now();
@@ -93,7 +110,7 @@ impl Compactor {
         let taken: Vec<&BlockInfo> = taken.iter().map(|position| &infos[*position]).collect();
         let Some(merged) = self.read_merged(file, &taken)? else { return Ok(true) };
         let (first, last) = (merged.seq[0], merged.seq[merged.len() - 1]);
-        let block = EncodedBlock::new(&merged, first, last, taken[0].level + 1, MERGED_LEVEL);
+        let block = EncodedBlock::new(&merged, first, last, taken[0].level + 1);
         // What replaces others is read back first.
         if block::decode(block.data(), first, Columns::ALL).as_ref() != Ok(&merged) {
             tracing::error!(first_seq = first, "a merged log block does not read back equal; the small ones are kept");

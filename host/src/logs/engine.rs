@@ -101,23 +101,32 @@ pub struct BlockInfo {
 /// Returns the blocks that should become one next, as positions in `blocks` (all of one file, ascending), or `None` if all is well.
 ///
 /// Blocks of one event day and one level are merged when there are enough of them, small ones also when the oldest is a minute
-/// old. Under load a merge takes all small blocks that fit, so that a backlog shrinks faster than it grows.
+/// old. Under load a merge takes all small blocks that fit, so that a backlog shrinks faster than it grows. When there is nothing to
+/// merge, a full block that was never merged is alone in being rewritten.
 #[must_use]
 pub fn plan_merge(blocks: &[BlockInfo], now: Timestamp) -> Option<Vec<usize>> {
     let mut groups: BTreeMap<(u32, Day), Vec<usize>> = BTreeMap::new();
     for (position, block) in blocks.iter().enumerate() {
-        let full = block.bytes >= FULL_BLOCK_BYTES || block.rows * 2 > MAX_BLOCK_ROWS || block.raw_bytes * 2 > MAX_BLOCK_RAW_BYTES;
-        if !full {
+        if !block.is_full() {
             groups.entry((block.level, block.day)).or_default().push(position);
         }
     }
-    groups.into_iter().find_map(|((level, _), group)| {
+    let merge = groups.into_iter().find_map(|((level, _), group)| {
         let enough = if level == 0 { SMALL_BLOCKS } else { FAN_OUT };
         let late = level == 0 && now.since(blocks[group[0]].created_at) >= MERGE_AFTER;
         let taken = fitting(blocks, &group);
         let ready = group.len() >= enough || late || taken.len() < group.len();
         (ready && taken.len() >= 2).then_some(taken)
-    })
+    });
+    // What was committed as a full block has nothing to be merged with, but is neither small nor indexed yet.
+    let rewrite = || blocks.iter().position(|block| block.level == 0 && block.is_full()).map(|position| vec![position]);
+    merge.or_else(rewrite)
+}
+
+impl BlockInfo {
+    fn is_full(&self) -> bool {
+        self.bytes >= FULL_BLOCK_BYTES || self.rows * 2 > MAX_BLOCK_ROWS || self.raw_bytes * 2 > MAX_BLOCK_RAW_BYTES
+    }
 }
 
 /// Returns the longest beginning of `group` that makes one block within bounds.
@@ -193,5 +202,8 @@ mod tests {
         assert_eq!(plan_merge(&blocks, now), Some(vec![0, 1, 2, 3]));
         let full: Vec<_> = (0..20).map(|seq| block(seq, 1, 3 << 20)).collect();
         assert_eq!(plan_merge(&full, now), None);
+        let mut one = full;
+        one[7].level = 0;
+        assert_eq!(plan_merge(&one, now), Some(vec![7]));
     }
 }

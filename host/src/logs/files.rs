@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use rusqlite::{Connection, Row};
@@ -33,11 +35,36 @@ const CLOSED_READERS: usize = 1;
 /// About how much a consumer gets at a time, in bytes, however few records that are.
 const MAX_READ_BYTES: usize = 32 << 20;
 
+/// Merging goes on when nobody has searched for this long.
+const SEARCH_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many searches read blocks just now, and when one last did: merging gives way to them.
+#[derive(Debug, Default)]
+struct Searching {
+    count: AtomicUsize,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Searching {
+    fn during<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let done = work();
+        *self.last.lock() = Some(Instant::now());
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+
+    fn is_busy(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0 || self.last.lock().is_some_and(|last| last.elapsed() < SEARCH_PAUSE)
+    }
+}
+
 /// All day files, oldest first.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
     days: RwLock<BTreeMap<Day, Arc<DayFile>>>,
+    searching: Arc<Searching>,
 }
 
 /// The records that arrived on one day.
@@ -46,6 +73,7 @@ pub(super) struct DayFile {
     pub(super) day: Day,
     pub(super) readers: ReaderPool,
     outlines: Mutex<Option<Outlines>>,
+    searching: Arc<Searching>,
 }
 
 /// What a consumer of the log that looks for few records says of them.
@@ -84,14 +112,15 @@ impl Files {
     pub(super) fn find(folder: &Path) -> Result<Self, StoreError> {
         let error = |source| StoreError::Io { path: folder.to_owned(), source };
         let mut days = BTreeMap::new();
+        let searching = Arc::default();
         for entry in std::fs::read_dir(folder).map_err(error)? {
             let path = entry.map_err(error)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if let Some(day) = name.strip_suffix(".db").and_then(|name| name.parse().ok()) {
-                days.insert(day, Arc::new(DayFile::new(day, &path)));
+                days.insert(day, Arc::new(DayFile::new(day, &path, &searching)));
             }
         }
-        Ok(Self { folder: folder.to_owned(), days: RwLock::new(days) })
+        Ok(Self { folder: folder.to_owned(), days: RwLock::new(days), searching })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -104,12 +133,17 @@ impl Files {
 
     /// Adds a file that has just been made.
     pub(super) fn add(&self, day: Day) -> Arc<DayFile> {
-        let file = Arc::new(DayFile::new(day, &self.path(day)));
+        let file = Arc::new(DayFile::new(day, &self.path(day), &self.searching));
         let mut days = self.days.write();
         days.values().for_each(|file| file.readers.keep(CLOSED_READERS));
         let file = Arc::clone(days.entry(day).or_insert(file));
         file.readers.keep(IDLE_READERS);
         file
+    }
+
+    /// Returns whether somebody searches, or has until a moment ago.
+    pub(super) fn is_searched(&self) -> bool {
+        self.searching.is_busy()
     }
 
     /// Returns all files, oldest first.
@@ -225,10 +259,10 @@ pub(super) fn ignore_vanished<T>(result: Result<T, StoreError>) -> Result<Option
 }
 
 impl DayFile {
-    fn new(day: Day, path: &Path) -> Self {
+    fn new(day: Day, path: &Path, searching: &Arc<Searching>) -> Self {
         let readers = ReaderPool::new(path);
         readers.keep(CLOSED_READERS);
-        Self { day, readers, outlines: Mutex::new(None) }
+        Self { day, readers, outlines: Mutex::new(None), searching: Arc::clone(searching) }
     }
 
     pub(super) fn size_bytes(&self) -> u64 {

@@ -36,7 +36,9 @@ const MIN_INDEXED_ROWS: usize = 4_096;
 /// zstd level of small blocks, which are soon merged: speed matters, size hardly.
 const SMALL_LEVEL: i32 = 1;
 /// zstd level of merged blocks.
-pub(super) const MERGED_LEVEL: i32 = 3;
+const MERGED_LEVEL: i32 = 3;
+/// Blocks of fewer rows are not packed: they are merged again, and a column that short has little to gain.
+const MIN_PACKED_ROWS: usize = 1_024;
 /// What a transaction writes beside its blocks, in bytes: whole pages of tree and index, however little changes in each.
 const COMMIT_BYTES: u64 = 6 * 8192;
 /// The write-ahead log is copied into the file when it has grown by this many bytes.
@@ -110,7 +112,7 @@ pub(super) struct EncodedBlock {
 
 impl EncodedBlock {
     /// Encodes `batch`, all of one event day, whose `seq`s lie between `first_seq` and `last_seq`.
-    pub(super) fn new(batch: &LogBatch, first_seq: u64, last_seq: u64, level: u32, created_with: i32) -> Self {
+    pub(super) fn new(batch: &LogBatch, first_seq: u64, last_seq: u64, level: u32) -> Self {
         let mut services: Vec<&str> = batch.resources.iter().map(|resource| service_of(resource).unwrap_or("")).collect();
         services.sort_unstable();
         services.dedup();
@@ -134,7 +136,11 @@ impl EncodedBlock {
                 TokenFilter::build(batch).as_bytes().to_vec()
             },
             summary: summary::encode(batch),
-            data: block::encode(batch, created_with),
+            data: match level {
+                0 => block::encode(batch, SMALL_LEVEL),
+                _ if batch.len() < MIN_PACKED_ROWS => block::encode(batch, MERGED_LEVEL),
+                _ => block::pack(batch, MERGED_LEVEL),
+            },
         }
     }
 
@@ -240,7 +246,7 @@ fn encode_group(mut pending: Vec<Pending>) -> Group {
     match engine::rows_by_day(&merged) {
         None if merged.len() <= MAX_ROWS => {
             if !merged.is_empty() {
-                blocks.push(EncodedBlock::new(&merged, 0, merged.len() as u64 - 1, 0, SMALL_LEVEL));
+                blocks.push(EncodedBlock::new(&merged, 0, merged.len() as u64 - 1, 0));
             }
         }
         days => {
@@ -261,7 +267,7 @@ fn encode_rows(batch: &LogBatch, rows: &[usize]) -> EncodedBlock {
     let mut part = LogBatch::default();
     part.append(batch, rows.iter().copied());
     part.seq = rows.iter().map(|row| *row as u64).collect();
-    EncodedBlock::new(&part, part.seq[0], part.seq[part.len() - 1], 0, SMALL_LEVEL)
+    EncodedBlock::new(&part, part.seq[0], part.seq[part.len() - 1], 0)
 }
 
 /// What the writer tells others.

@@ -144,7 +144,7 @@ impl Reading<'_> {
     /// Calls `found` with the matching records of each block that now holds records of `plan`: the planned one, or the one it has been
     /// merged into. A damaged block is reported, counted and skipped.
     pub(in crate::logs) fn read(&self, plan: &BlockPlan, mut found: impl FnMut(&LogBatch, &Bits)) -> Result<(), StoreError> {
-        let read = plan.file.readers.read(|connection| {
+        let work = |connection: &rusqlite::Connection| {
             // A row's columns are read when it is reached, even if nobody looks at them: so words first, then what is left.
             let left = self.left(plan, connection)?;
             let mut statement = connection.prepare_cached("SELECT data FROM blocks WHERE first_seq = ?1")?;
@@ -157,8 +157,8 @@ impl Reading<'_> {
                 }
             }
             Ok(())
-        });
-        ignore_vanished(read).map(|_| ())
+        };
+        ignore_vanished(plan.file.searching.during(|| plan.file.readers.read(work))).map(|_| ())
     }
 
     /// Returns the blocks that now hold records of `plan` and whose words allow a match.
