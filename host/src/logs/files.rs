@@ -265,6 +265,11 @@ impl DayFile {
         Self { day, readers, outlines: Mutex::new(None), searching: Arc::clone(searching) }
     }
 
+    /// Runs `work` as [`ReaderPool::read`] does, for somebody who waits: merging lets it go first.
+    pub(super) fn search<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.searching.during(|| self.readers.read(work))
+    }
+
     pub(super) fn size_bytes(&self) -> u64 {
         size_bytes(self.readers.path())
     }

@@ -158,7 +158,7 @@ impl Reading<'_> {
             }
             Ok(())
         };
-        ignore_vanished(plan.file.searching.during(|| plan.file.readers.read(work))).map(|_| ())
+        ignore_vanished(plan.file.search(work)).map(|_| ())
     }
 
     /// Returns the blocks that now hold records of `plan` and whose words allow a match.
