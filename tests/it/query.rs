@@ -75,7 +75,10 @@ async fn pipes_make_tables() {
     assert_eq!(answer["records_read"], 120);
 
     let answer = query(&host, "| top 2 http.status").await;
-    assert_eq!((&answer["columns"], &answer["rows"]), (&json!(["http.status", "count", "percent"]), &json!([[200, 108, 90], [500, 12, 10]])));
+    assert_eq!(
+        (&answer["columns"], &answer["rows"]),
+        (&json!(["http.status", "count", "percent"]), &json!([[200, 108, 90], [500, 12, 10]]))
+    );
     let answer = query(&host, "service:db | stats p50(duration), p99(duration), count_distinct(path)").await;
     assert_eq!(answer["rows"], json!([[59, 119, 5]]));
     let answer = query(&host, "level:error | fields body, duration | limit 1").await;
@@ -87,7 +90,11 @@ async fn pipes_make_tables() {
     assert_eq!(total, 120);
     assert_eq!(query(&host, "| uniq service").await["rows"], json!([["api"], ["db"], ["worker"]]));
 
-    let posted = host.client().post("/api/v1/logs/query", "application/json", r#"{"q": "| stats count", "service": ["api", "db"], "limit": 5}"#);
+    let posted = host.client().post(
+        "/api/v1/logs/query",
+        "application/json",
+        r#"{"q": "| stats count", "service": ["api", "db"], "limit": 5}"#,
+    );
     assert_eq!(posted.await.ok().json()["rows"], json!([[80]]));
 }
 
@@ -138,11 +145,16 @@ async fn counts_over_time_add_up() {
             let query = [("q", "duration>=20"), ("by", by), (name, value)];
             let answer = host.client().query("/api/v1/logs/histogram", &query).await.ok().json();
             assert_eq!(answer["total"], 100, "{by} {value}: {answer}");
-            let bars = answer["series"].as_array().into_iter().flatten().flat_map(|series| series["counts"].as_array().cloned().unwrap_or_default());
+            let bars = answer["series"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .flat_map(|series| series["counts"].as_array().cloned().unwrap_or_default());
             assert_eq!(bars.filter_map(|count| count.as_u64()).sum::<u64>(), 100, "{by} {value}");
         }
     }
-    let answer = host.client().query("/api/v1/logs/histogram", &[("by", "level"), ("since", "5m"), ("step", "1m")]).await.ok().json();
+    let answer =
+        host.client().query("/api/v1/logs/histogram", &[("by", "level"), ("since", "5m"), ("step", "1m")]).await.ok().json();
     assert_eq!((answer["total"].as_u64(), answer["step_seconds"].as_f64()), (Some(30), Some(60.0)));
 }
 
@@ -151,7 +163,8 @@ async fn context_is_of_the_same_service_unless_asked_otherwise() {
     let host = host_with_records().await;
     let seqs = async |query: &[(&str, &str)]| {
         let answer = host.client().query("/api/v1/logs/context", query).await.ok().json();
-        let seqs: Vec<u64> = answer["records"].as_array().into_iter().flatten().filter_map(|record| record["seq"].as_str()?.parse().ok()).collect();
+        let seqs: Vec<u64> =
+            answer["records"].as_array().into_iter().flatten().filter_map(|record| record["seq"].as_str()?.parse().ok()).collect();
         (seqs, answer["at"].as_u64().unwrap_or_default())
     };
     assert_eq!(seqs(&[("seq", "50"), ("before", "2"), ("after", "1")]).await, (vec![44, 47, 50, 53], 2));
@@ -166,8 +179,12 @@ async fn what_may_come_next_is_suggested() {
     let host = host_with_records().await;
     let suggested = async |q: &str| {
         let answer = host.client().query("/api/v1/logs/complete", &[("q", q)]).await.ok().json();
-        let texts: Vec<String> =
-            answer["items"].as_array().into_iter().flatten().map(|item| item["text"].as_str().unwrap_or_default().to_owned()).collect();
+        let texts: Vec<String> = answer["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|item| item["text"].as_str().unwrap_or_default().to_owned())
+            .collect();
         texts
     };
     assert_eq!(suggested("http.").await, ["http.status"]);
@@ -215,7 +232,8 @@ async fn an_export_is_a_csv_or_lines_with_the_fields_that_were_asked_for() {
 /// Returns what DuckDB answers to `sql`.
 fn duckdb(sql: &str) -> Value {
     let mut command = Command::new(python::ensure().unwrap_or_else(|failed| panic!("{failed}")));
-    let output = command.arg(python::programs().join("parquet_rows.py")).arg(sql).stdin(Stdio::null()).output().expect("Python runs");
+    let output =
+        command.arg(python::programs().join("parquet_rows.py")).arg(sql).stdin(Stdio::null()).output().expect("Python runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("the program prints JSON")
 }
@@ -229,14 +247,22 @@ async fn duckdb_reads_an_export_as_parquet() {
         installation.path(file).display().to_string()
     };
     let all = search("*", "all.parquet");
-    assert_eq!(duckdb(&format!("SELECT count(*), min(seq), max(seq), count(DISTINCT service) FROM '{all}'")), json!([[120, 1, 120, 3]]));
+    assert_eq!(
+        duckdb(&format!("SELECT count(*), min(seq), max(seq), count(DISTINCT service) FROM '{all}'")),
+        json!([[120, 1, 120, 3]])
+    );
     let newest = host.clock().now().as_nanos();
     assert_eq!(
-        duckdb(&format!("SELECT epoch_ns(timestamp), level, severity_number, body, attributes->>'path', trace_id FROM '{all}' ORDER BY seq DESC LIMIT 1")),
+        duckdb(&format!(
+            "SELECT epoch_ns(timestamp), level, severity_number, body, attributes->>'path', trace_id FROM '{all}' ORDER BY seq DESC LIMIT 1"
+        )),
         json!([[newest, "ERROR", 17, "request 119 took 119 ms", "/api/4", null]])
     );
     let table = search("| stats count, avg(duration) by service", "table.parquet");
-    assert_eq!(duckdb(&format!("SELECT service, count, \"avg(duration)\" FROM '{table}' ORDER BY service LIMIT 1")), json!([["api", 40, 58.5]]));
+    assert_eq!(
+        duckdb(&format!("SELECT service, count, \"avg(duration)\" FROM '{table}' ORDER BY service LIMIT 1")),
+        json!([["api", 40, 58.5]])
+    );
     let fields = search("level:error | fields body, user", "fields.parquet");
     assert_eq!(duckdb(&format!("SELECT count(body), count(user) FROM '{fields}'")), json!([[30, 0]]));
 }

@@ -29,7 +29,10 @@ pub(super) async fn export(args: &ExportArgs, out: &mut Output<'_>) -> Answer {
     }
     if args.format == ExportFormat::Parquet {
         if args.what != [Kind::Logs] || args.output.as_os_str() == "-" {
-            return Err(AskedWrongly("Parquet holds one kind of rows in one file: add `--what logs`, and name the file with --output".into()).into());
+            return Err(AskedWrongly(
+                "Parquet holds one kind of rows in one file: add `--what logs`, and name the file with --output".into(),
+            )
+            .into());
         }
         let mut query = filter(args);
         query.push(("format", "parquet".to_owned()));

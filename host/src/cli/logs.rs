@@ -42,7 +42,8 @@ impl Lines {
         let service = visible(record["resource"]["service.name"].as_str().unwrap_or("-"));
         let body = text(&record["body"]);
         let (first, rest) = body.split_once('\n').map_or((body.as_str(), None), |(first, rest)| (first, Some(rest)));
-        let mut line = if self.with_seq { format!("{:>8} ", visible(record["seq"].as_str().unwrap_or("-"))) } else { String::new() };
+        let mut line =
+            if self.with_seq { format!("{:>8} ", visible(record["seq"].as_str().unwrap_or("-"))) } else { String::new() };
         let level = format!("{:<5}", visible(&level));
         let time = self.style.dim(&self.times.line(&record["timestamp"]));
         let _ = write!(line, "{time} {} {}: {}", self.style.level(severity, &level), self.style.strong(&service), visible(first));

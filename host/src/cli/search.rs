@@ -12,7 +12,7 @@ use super::logs::Lines;
 use super::output::{Output, progress, progress_done, say};
 use super::part_file::PartFile;
 use super::report::AskedWrongly;
-use super::table::{Table, bytes, count, cell, rows};
+use super::table::{Table, bytes, cell, count, rows};
 use super::{Answer, Exit};
 
 pub(super) async fn search(args: &SearchArgs, out: &mut Output<'_>) -> Answer {
@@ -106,7 +106,8 @@ impl Shown<'_> {
 
     fn part(&mut self, part: &mut Map<String, Value>, out: &mut Output<'_>) -> std::io::Result<()> {
         if let Some(columns) = part.remove("columns") {
-            self.columns = columns.as_array().into_iter().flatten().map(|name| name.as_str().unwrap_or_default().to_owned()).collect();
+            self.columns =
+                columns.as_array().into_iter().flatten().map(|name| name.as_str().unwrap_or_default().to_owned()).collect();
             let titles: Vec<&str> = self.columns.iter().map(String::as_str).collect();
             self.table = (!self.args.json).then(|| Table::new(&titles));
         }

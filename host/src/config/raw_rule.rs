@@ -499,7 +499,7 @@ mod tests {
         aggregate: goes with `metric`; `logs` are counted
         ");
         insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {"text": "a".repeat(5000)}})), @"logs: `text`: a query has at most 4096 bytes, this one has 5000 (character 1)");
-        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {"text": "level>=wran"}})), @"logs: `text`: `wran` is no level; did you mean `warn`?: there are trace, debug, info, warn, error, fatal, or 1 to 24 (character 8)");
+        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {"text": "level>=wran"}})), @"logs: `text`: `wran` is no level; did you mean `warn`? (character 8)");
         insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {"text": "a | stats count"}})), @"logs: `text`: pipes have no meaning here: leave everything from the first `|` away (character 1)");
         insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "metric": "m", "group_by": ["a"]})), @"group_by: goes with what is counted; a metric has one alert per series as it is");
     }

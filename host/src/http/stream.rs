@@ -48,7 +48,11 @@ impl Lines {
 impl std::io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.chunk.extend_from_slice(bytes);
-        if self.chunk.len() < CHUNK_BYTES || Self::flush(self) { Ok(bytes.len()) } else { Err(std::io::ErrorKind::BrokenPipe.into()) }
+        if self.chunk.len() < CHUNK_BYTES || Self::flush(self) {
+            Ok(bytes.len())
+        } else {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -65,10 +69,7 @@ pub fn ndjson(produce: impl FnOnce(&mut Lines) -> Result<(), StoreError> + Send 
 }
 
 /// As [`ndjson`], of another type.
-pub fn of_type(
-    kind: &'static str,
-    produce: impl FnOnce(&mut Lines) -> Result<(), StoreError> + Send + 'static,
-) -> Response {
+pub fn of_type(kind: &'static str, produce: impl FnOnce(&mut Lines) -> Result<(), StoreError> + Send + 'static) -> Response {
     within(&PLACES, kind, produce)
 }
 

@@ -188,7 +188,9 @@ pub(super) fn hint(logs: &Logs, question: &Question) -> Result<Option<String>, S
         return Ok(None);
     }
     let Some((first, last)) = logs.time_range()? else {
-        return Ok(Some("the log is empty: send OTLP to /v1/logs, lines to /api/v1/logs, or follow a file with inputs.files".into()));
+        return Ok(Some(
+            "the log is empty: send OTLP to /v1/logs, lines to /api/v1/logs, or follow a file with inputs.files".into(),
+        ));
     };
     let (since, until) = question.matcher(logs).time_range();
     if since > last.as_nanos() || until <= first.as_nanos() {
@@ -208,7 +210,8 @@ pub(super) fn hint(logs: &Logs, question: &Question) -> Result<Option<String>, S
         return Ok(Some(format!("no record has the service `{wanted}`{hint}")));
     }
     let names = if fields.is_empty() && words.is_empty() { Vec::new() } else { logs.field_names()? };
-    let is_known = |name: &str| names.iter().any(|known| known == name) || name.starts_with("attributes.") || name.starts_with("resource.");
+    let is_known =
+        |name: &str| names.iter().any(|known| known == name) || name.starts_with("attributes.") || name.starts_with("resource.");
     if let Some(wanted) = fields.iter().find(|name| !is_known(name)) {
         let others = names.iter().map(String::as_str).filter(|name| !BUILT_IN.contains(name));
         let hint = nearest(wanted, others).map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
@@ -247,7 +250,15 @@ async fn tail(State(api): State<LogsApi>, headers: HeaderMap, params: Params) ->
     let committed = api.logs.committed();
     let newest = *committed.borrow();
     let cursor = resumed.map_or_else(|| params.number("after", newest, u64::MAX), Ok)?;
-    let tail = Tail { api, matcher: Arc::new(matcher), committed, cursor, told: None, batch: LogBatch::default(), rows: Vec::new().into_iter() };
+    let tail = Tail {
+        api,
+        matcher: Arc::new(matcher),
+        committed,
+        cursor,
+        told: None,
+        batch: LogBatch::default(),
+        rows: Vec::new().into_iter(),
+    };
     let events = stream::unfold(tail, |mut tail| async move { tail.next().await.map(|event| (Ok::<_, Infallible>(event), tail)) });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
 }

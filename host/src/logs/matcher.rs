@@ -73,7 +73,11 @@ impl Matcher {
         if has_time {
             return Err(error("a time has no meaning here: leave `since:` and `until:` away"));
         }
-        if query.pipes.is_empty() { Ok(()) } else { Err(error("pipes have no meaning here: leave everything from the first `|` away")) }
+        if query.pipes.is_empty() {
+            Ok(())
+        } else {
+            Err(error("pipes have no meaning here: leave everything from the first `|` away"))
+        }
     }
 
     /// Returns the range of event time outside of which nothing matches: from, inclusive, and up to, exclusive.

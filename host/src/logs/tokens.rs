@@ -126,8 +126,7 @@ impl<'a> TokenFilter<'a> {
 
 /// Returns the bytes and bits of a word in a filter of so many buckets.
 fn places(buckets: usize, word: u64) -> impl Iterator<Item = (usize, u8)> {
-    const SALT: [u32; 8] =
-        [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
+    const SALT: [u32; 8] = [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
     let bucket = (((word >> 32) * buckets as u64) >> 32) as usize * 32;
     SALT.into_iter().enumerate().map(move |(lane, salt)| {
         let bit = (word as u32).wrapping_mul(salt) >> 27;

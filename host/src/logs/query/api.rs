@@ -38,7 +38,10 @@ const MAX_RUNNING: usize = 64;
 
 /// Documentation of these paths.
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(query, query_posted, histogram, context, complete, running, cancel), components(schemas(QueryAnswer, Histogram, Context, Completion, Running)))]
+#[openapi(
+    paths(query, query_posted, histogram, context, complete, running, cancel),
+    components(schemas(QueryAnswer, Histogram, Context, Completion, Running))
+)]
 pub struct ApiDoc;
 
 /// What a query found: rows of a table, or records.
@@ -159,7 +162,8 @@ pub fn routes() -> Router<LogsApi> {
 /// 400 when it is no duration, or too long.
 pub fn timeout(params: &Params) -> Result<Option<Duration>, ApiError> {
     let Some(text) = params.one("timeout") else { return Ok(None) };
-    let timeout = parse_duration(text).or_else(|| text.parse().ok().map(Duration::from_secs)).filter(|timeout| *timeout <= MAX_TIMEOUT);
+    let timeout =
+        parse_duration(text).or_else(|| text.parse().ok().map(Duration::from_secs)).filter(|timeout| *timeout <= MAX_TIMEOUT);
     let wrong = || ApiError::bad_request(format!("`timeout`: `{text}` is no duration up to an hour: write `30s`, `500ms` or `5m`"));
     timeout.map(Some).ok_or_else(wrong)
 }

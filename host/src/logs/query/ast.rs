@@ -345,8 +345,10 @@ impl Function {
             "max" => Self::Max,
             _ => {
                 let (whole, tenth) = name.strip_prefix('p')?.split_once('.').unwrap_or((&name[1..], "0"));
-                let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
-                let tenths = digits(whole).filter(|_| (1..=3).contains(&whole.len()))? * 10 + digits(tenth).filter(|_| tenth.len() == 1)?;
+                let digits =
+                    |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
+                let tenths =
+                    digits(whole).filter(|_| (1..=3).contains(&whole.len()))? * 10 + digits(tenth).filter(|_| tenth.len() == 1)?;
                 (tenths <= 1000).then_some(Self::Percentile(tenths))?
             }
         })

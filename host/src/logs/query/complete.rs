@@ -114,7 +114,8 @@ impl Logs {
             Place::Pipe(word) => PIPES.iter().filter(|pipe| begins(pipe, word)).map(|pipe| item(pipe, "pipe")).collect(),
             Place::InPipe(pipe, word) => {
                 let functions: &[&str] = if pipe == "stats" { &FUNCTIONS } else { &[] };
-                let mut items: Vec<_> = functions.iter().filter(|name| begins(name, word)).map(|name| item(name, "function")).collect();
+                let mut items: Vec<_> =
+                    functions.iter().filter(|name| begins(name, word)).map(|name| item(name, "function")).collect();
                 items.extend((pipe == "stats" && begins("time(", word)).then(|| item("time(", "function")));
                 items.extend((pipe == "stats" && begins("by", word)).then(|| item("by", "word")));
                 items.extend(fields(word)?);

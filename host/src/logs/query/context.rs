@@ -54,7 +54,14 @@ impl Logs {
         let meaning = Meaning { now: watchfire_types::Timestamp::MAX, zone: &utc, patterns: &|id| vec![id] };
         let matcher = Matcher::of(&at, &meaning);
         let control = Control::new(None);
-        let reading = Reading { matcher: &matcher, within: ALWAYS, columns: Columns::ALL, claims: None, control: &control, damaged: &self.0.damaged };
+        let reading = Reading {
+            matcher: &matcher,
+            within: ALWAYS,
+            columns: Columns::ALL,
+            claims: None,
+            control: &control,
+            damaged: &self.0.damaged,
+        };
         for plan in self.0.files.plan(&matcher)? {
             let mut found = None;
             reading.read(&plan, |batch, rows| found = rows.iter().next().map(|row| batch.record(row)))?;
@@ -69,7 +76,14 @@ impl Logs {
     ///
     /// # Errors
     /// [`RunError`]
-    pub fn context(&self, seq: u64, before: usize, after: usize, same: Same, control: &Control) -> Result<Option<Context>, RunError> {
+    pub fn context(
+        &self,
+        seq: u64,
+        before: usize,
+        after: usize,
+        same: Same,
+        control: &Control,
+    ) -> Result<Option<Context>, RunError> {
         let Some(record) = self.record(seq)? else { return Ok(None) };
         let kin = kin(&record, same)?;
         let mut records = self.neighbours(&record, seq, &kin, Side::Before(before), control)?;
@@ -81,17 +95,27 @@ impl Logs {
     }
 
     /// Returns the nearest neighbours on one side, oldest first.
-    fn neighbours(&self, record: &LogRecord, seq: u64, kin: &Expr, side: Side, control: &Control) -> Result<Vec<LogRecord>, RunError> {
+    fn neighbours(
+        &self,
+        record: &LogRecord,
+        seq: u64,
+        kin: &Expr,
+        side: Side,
+        control: &Control,
+    ) -> Result<Vec<LogRecord>, RunError> {
         let time = record.timestamp;
         // Records of the same moment are told apart by `seq`.
         let (range, most) = match side {
-            Side::Before(most) => (Expr::Until(Moment::At(watchfire_types::Timestamp::from_nanos(time.as_nanos().saturating_add(1)))), most),
+            Side::Before(most) => {
+                (Expr::Until(Moment::At(watchfire_types::Timestamp::from_nanos(time.as_nanos().saturating_add(1)))), most)
+            }
             Side::After(most) => (Expr::Since(Moment::At(time)), most),
         };
         let utc = jiff::tz::TimeZone::UTC;
         let meaning = Meaning { now: watchfire_types::Timestamp::MAX, zone: &utc, patterns: &|id| vec![id] };
         let matcher = Matcher::of(&Expr::and(vec![kin.clone(), range]), &meaning);
-        let reading = Reading { matcher: &matcher, within: ALWAYS, columns: Columns::ALL, claims: None, control, damaged: &self.0.damaged };
+        let reading =
+            Reading { matcher: &matcher, within: ALWAYS, columns: Columns::ALL, claims: None, control, damaged: &self.0.damaged };
         let mut plans = self.0.files.plan(&matcher)?;
         plans.sort_by_key(|plan| side.distance_of(plan));
         let own = (time.as_nanos(), seq);

@@ -88,7 +88,9 @@ impl<'a> Cursor<'a> {
 
     /// Returns whether `word` is here, and is not the beginning of a longer one.
     pub(super) fn is_at_word(&self, word: &str) -> bool {
-        self.rest().strip_prefix(word).is_some_and(|rest| rest.chars().next().is_none_or(|c| c.is_whitespace() || "()\"|".contains(c)))
+        self.rest()
+            .strip_prefix(word)
+            .is_some_and(|rest| rest.chars().next().is_none_or(|c| c.is_whitespace() || "()\"|".contains(c)))
     }
 
     pub(super) fn eat_word(&mut self, word: &str) -> bool {
@@ -105,7 +107,8 @@ impl<'a> Cursor<'a> {
 
     /// Returns the error that something else was expected here.
     pub(super) fn expected(&self, what: &str) -> QueryError {
-        let end = self.at + self.rest().find(char::is_whitespace).unwrap_or(self.rest().len()).max(self.peek().map_or(0, char::len_utf8));
+        let end =
+            self.at + self.rest().find(char::is_whitespace).unwrap_or(self.rest().len()).max(self.peek().map_or(0, char::len_utf8));
         let found = match self.peek() {
             None => "the query ends".to_owned(),
             Some(_) => format!("found `{}`", &self.text[self.at..end]),
@@ -132,7 +135,8 @@ impl<'a> Cursor<'a> {
                 char => text.push(char),
             }
         }
-        Err(self.error(start..start + 1, "this quote is never closed: write `\"` after the phrase, or `\\\"` for a quote within one"))
+        Err(self
+            .error(start..start + 1, "this quote is never closed: write `\"` after the phrase, or `\\\"` for a quote within one"))
     }
 
     /// Reads up to white space, a quote, a pipe or a bracket that was not opened within: `main()` is one word.

@@ -129,7 +129,8 @@ async fn export(State(api): State<LogsApi>, params: Params) -> Result<Response, 
     params.only(&known)?;
     let mut question = question(&params, api.clock.now(), usize::MAX)?;
     if let Some(fields) = params.one("fields") {
-        let pipe = super::Query::parse(&format!("| fields {fields}")).map_err(|error| ApiError::bad_request(format!("`fields`: {error}")))?;
+        let pipe = super::Query::parse(&format!("| fields {fields}"))
+            .map_err(|error| ApiError::bad_request(format!("`fields`: {error}")))?;
         question.query.pipes.extend(pipe.pipes);
     }
     let plan = Plan::new(&question.query).map_err(ApiError::bad_request)?;
@@ -225,7 +226,13 @@ fn in_order_of_arrival(
 }
 
 /// Writes what the pipes make of the records: a bounded number of rows, so that the kinds of their columns can be seen first.
-fn answered(logs: &Logs, question: &Question, ticket: &super::api::Ticket, format: Format, lines: &mut Lines) -> Result<(), Failure> {
+fn answered(
+    logs: &Logs,
+    question: &Question,
+    ticket: &super::api::Ticket,
+    format: Format,
+    lines: &mut Lines,
+) -> Result<(), Failure> {
     let mut names = Vec::new();
     let mut rows: Vec<Vec<Cell>> = Vec::new();
     let mut records: Vec<LogRecord> = Vec::new();

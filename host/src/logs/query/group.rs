@@ -260,7 +260,9 @@ impl Groups {
     pub fn merge(&mut self, other: Self) -> Result<(), TooManyGroups> {
         let width = self.columns.len();
         let adopted: Vec<Vec<u32>> = (0..self.by.len())
-            .map(|position| other.values[position].cells.iter().map(|cell| self.values[position].adopt(&self.by[position], cell)).collect())
+            .map(|position| {
+                other.values[position].cells.iter().map(|cell| self.values[position].adopt(&self.by[position], cell)).collect()
+            })
             .collect();
         let mut states = other.states.into_iter();
         for theirs in other.keys {
@@ -336,9 +338,12 @@ impl State {
                 *count += 1;
             }
             Self::Extreme(extreme) => {
-                let is_new = extreme.is_none_or(|extreme| {
-                    if function == Function::Min { number.is_less(extreme) } else { extreme.is_less(number) }
-                });
+                let is_new =
+                    extreme.is_none_or(
+                        |extreme| {
+                            if function == Function::Min { number.is_less(extreme) } else { extreme.is_less(number) }
+                        },
+                    );
                 if is_new {
                     *extreme = Some(number);
                 }
@@ -426,10 +431,13 @@ fn code(key: &Key, values: &mut Values, batch: &LogBatch, rows: &[usize], mut ea
             let mut cache = vec![u32::MAX; services.len()];
             for (index, row) in rows.iter().enumerate() {
                 let at = batch.resource[*row] as usize;
-                each(index, cached(&mut cache, at, || match services[at] {
-                    "" => 0,
-                    service => values.text(service.as_bytes(), || Cell::Text(service.to_owned())),
-                }));
+                each(
+                    index,
+                    cached(&mut cache, at, || match services[at] {
+                        "" => 0,
+                        service => values.text(service.as_bytes(), || Cell::Text(service.to_owned())),
+                    }),
+                );
             }
         }
         Key::Field(field @ (Field::Scope | Field::EventName | Field::SeverityText)) => {
@@ -441,10 +449,13 @@ fn code(key: &Key, values: &mut Values, batch: &LogBatch, rows: &[usize], mut ea
             let mut cache = vec![u32::MAX; batch.dict.strings().len()];
             for (index, row) in rows.iter().enumerate() {
                 let at = column[*row];
-                each(index, cached(&mut cache, at as usize, || match batch.dict.get(at) {
-                    "" => 0,
-                    text => values.text(text.as_bytes(), || Cell::Text(text.to_owned())),
-                }));
+                each(
+                    index,
+                    cached(&mut cache, at as usize, || match batch.dict.get(at) {
+                        "" => 0,
+                        text => values.text(text.as_bytes(), || Cell::Text(text.to_owned())),
+                    }),
+                );
             }
         }
         Key::Field(Field::Pattern) => {
@@ -499,7 +510,10 @@ fn numbers(field: &Field, batch: &LogBatch, rows: &[usize], mut each: impl FnMut
     };
     if let Some(whole) = whole {
         for (index, row) in rows.iter().enumerate() {
-            whole(*row).and_then(|number| i64::try_from(number).ok()).into_iter().for_each(|number| each(index, Number::Int(number)));
+            whole(*row)
+                .and_then(|number| i64::try_from(number).ok())
+                .into_iter()
+                .for_each(|number| each(index, Number::Int(number)));
         }
         return;
     }

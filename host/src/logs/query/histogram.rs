@@ -69,16 +69,16 @@ impl Logs {
     ///
     /// # Errors
     /// [`RunError`]
-    pub fn histogram(&self, question: &Question, width: Width, by: Option<&Field>, control: &Control) -> Result<Histogram, RunError> {
+    pub fn histogram(
+        &self,
+        question: &Question,
+        width: Width,
+        by: Option<&Field>,
+        control: &Control,
+    ) -> Result<Histogram, RunError> {
         let matcher = question.matcher(self);
-        let nothing = Histogram {
-            since: question.now,
-            until: question.now,
-            step_seconds: 60.0,
-            total: 0,
-            series: Vec::new(),
-            partial: None,
-        };
+        let nothing =
+            Histogram { since: question.now, until: question.now, step_seconds: 60.0, total: 0, series: Vec::new(), partial: None };
         let Some((first, last)) = self.time_range()? else { return Ok(nothing) };
         let (since, until) = matcher.time_range();
         // Bars before the first record and after the last would only be empty, unless the range was asked for.
@@ -104,7 +104,8 @@ impl Logs {
             Some((name, time.as_nanos().saturating_sub(begin) / step, *count as u64))
         });
         let mut series = the_largest(counted.clone().map(|(name, _, count)| (name, count)), bars);
-        let place: BTreeMap<String, usize> = series.iter().enumerate().map(|(index, series)| (series.name.clone(), index)).collect();
+        let place: BTreeMap<String, usize> =
+            series.iter().enumerate().map(|(index, series)| (series.name.clone(), index)).collect();
         for (name, bar, count) in counted {
             let of_name = place.get(&name).or_else(|| place.get(OTHERS)).and_then(|index| series.get_mut(*index));
             if let Some(slot) = of_name.and_then(|series| series.counts.get_mut(bar as usize)) {

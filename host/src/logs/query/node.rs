@@ -201,17 +201,11 @@ impl Node {
                 rest.remove(&inner.rows(batch, among));
                 rest
             }
-            Self::Text(place, term) => in_texts(
-                batch,
-                among,
-                *place,
-                &|text| term.is_in(text),
-                &|column| {
-                    let mut rows = Bits::none(column.len());
-                    term.mark(column, |row| rows.set(row));
-                    rows
-                },
-            ),
+            Self::Text(place, term) => in_texts(batch, among, *place, &|text| term.is_in(text), &|column| {
+                let mut rows = Bits::none(column.len());
+                term.mark(column, |row| rows.set(row));
+                rows
+            }),
             Self::Pattern(place, pattern) => {
                 in_texts(batch, among, *place, &|text| pattern.is_in(text), &|column| pattern.rows(column))
             }
@@ -236,8 +230,7 @@ impl Node {
     pub fn matches(&self, batch: &LogBatch, row: usize) -> bool {
         let in_text = |place: Place, found: &dyn Fn(&[u8]) -> bool| {
             found(batch.body.data.get(row))
-                || place == Place::Anywhere
-                    && batch.attribute_range(row).any(|index| found(batch.attribute_value.data.get(index)))
+                || place == Place::Anywhere && batch.attribute_range(row).any(|index| found(batch.attribute_value.data.get(index)))
         };
         match self {
             Self::All => true,
@@ -268,7 +261,7 @@ impl Node {
             Self::Not(inner) => inner.verdict(outline).negated(),
             Self::Level(least, most) => {
                 let wanted = (*least..=(*most).min(31)).fold(0_u32, |bits, number| bits | 1 << (number & 31));
-                Verdict::of(outline.severities & wanted != 0 , outline.severities & !wanted == 0 && *most == u8::MAX && *least <= 24)
+                Verdict::of(outline.severities & wanted != 0, outline.severities & !wanted == 0 && *most == u8::MAX && *least <= 24)
             }
             Self::Time(since, until) => Verdict::of(
                 outline.max_time >= *since && outline.min_time < *until,
@@ -292,7 +285,11 @@ impl Node {
     pub fn is_summarised(&self) -> bool {
         fn inner(node: &Node) -> bool {
             match node {
-                Node::All | Node::Level(..) | Node::Patterns(_) | Node::Number(Field::Pattern, ..) | Node::Field(Field::Service, _) => true,
+                Node::All
+                | Node::Level(..)
+                | Node::Patterns(_)
+                | Node::Number(Field::Pattern, ..)
+                | Node::Field(Field::Service, _) => true,
                 Node::And(parts) | Node::Or(parts) => parts.iter().all(inner),
                 Node::Not(part) => inner(part),
                 _ => false,
@@ -377,8 +374,7 @@ fn in_texts(
     let mut rest = among.clone();
     rest.remove(&hits);
     if few(&rest) {
-        let in_attributes =
-            |row: usize| batch.attribute_range(row).any(|index| found(batch.attribute_value.data.get(index)));
+        let in_attributes = |row: usize| batch.attribute_range(row).any(|index| found(batch.attribute_value.data.get(index)));
         hits.add(&rest.filter(in_attributes));
         return hits;
     }

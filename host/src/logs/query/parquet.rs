@@ -95,7 +95,8 @@ fn write(writer: &mut SerializedColumnWriter<'_>, kind: Kind, cells: &[Cell]) ->
     }
     match kind {
         Kind::Text | Kind::Json => {
-            let (levels, values) = present(cells, |cell| (*cell != Cell::None).then(|| ByteArray::from(cell.display().into_bytes())));
+            let (levels, values) =
+                present(cells, |cell| (*cell != Cell::None).then(|| ByteArray::from(cell.display().into_bytes())));
             writer.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None)?;
         }
         Kind::Int => {

@@ -52,7 +52,9 @@ impl Query {
             Some(_) => any(&mut cursor, 0)?,
         };
         if cursor.peek() == Some(')') {
-            return Err(cursor.error(cursor.at..cursor.at + 1, "nothing opens this bracket: leave it away, or quote text that has it"));
+            return Err(
+                cursor.error(cursor.at..cursor.at + 1, "nothing opens this bracket: leave it away, or quote text that has it")
+            );
         }
         Ok(Self { filter, pipes: pipes(&mut cursor)? })
     }
@@ -100,7 +102,8 @@ fn operand(cursor: &mut Cursor<'_>, depth: usize) -> Result<Expr, QueryError> {
     let open = cursor.at;
     if cursor.eat("(") {
         if cursor.skip_space().peek() == Some(')') {
-            return Err(cursor.error(open..cursor.at + 1, "there is nothing in these brackets: quote them to find them, as in `\"main()\"`"));
+            return Err(cursor
+                .error(open..cursor.at + 1, "there is nothing in these brackets: quote them to find them, as in `\"main()\"`"));
         }
         let inner = any(cursor, depth + 1)?;
         if !cursor.eat(")") {
@@ -114,7 +117,8 @@ fn operand(cursor: &mut Cursor<'_>, depth: usize) -> Result<Expr, QueryError> {
 /// Steps over a `-` or `!` that negates what follows. Otherwise they belong to a word, as in `--force` and `->`.
 fn eat_minus(cursor: &mut Cursor<'_>) -> bool {
     let mut chars = cursor.rest().chars();
-    let negates = matches!(chars.next(), Some('-' | '!')) && chars.next().is_some_and(|c| c.is_alphanumeric() || "_\"(/@".contains(c));
+    let negates =
+        matches!(chars.next(), Some('-' | '!')) && chars.next().is_some_and(|c| c.is_alphanumeric() || "_\"(/@".contains(c));
     if negates {
         cursor.at += 1;
     }
@@ -140,7 +144,8 @@ fn condition(cursor: &mut Cursor<'_>) -> Result<Expr, QueryError> {
 
 fn text(cursor: &Cursor<'_>, place: Place, value: Value) -> Result<Expr, QueryError> {
     if !value.quoted && value.text.starts_with('*') {
-        let message = "a `*` stands at the end of a word: use a regular expression such as `/\\w+end\\b/`, or quote text that has it";
+        let message =
+            "a `*` stands at the end of a word: use a regular expression such as `/\\w+end\\b/`, or quote text that has it";
         return Err(cursor.error(value.span, message));
     }
     Ok(Expr::Text { place, text: value.text, prefix: value.star })
@@ -185,7 +190,8 @@ fn field(cursor: &mut Cursor<'_>) -> Result<Option<(String, Sign)>, QueryError> 
 
 /// Returns the longest beginning of `text` that is a name without quotes: a letter, `_` or `@`, then also digits, `.`, `-` and `/`.
 pub(super) fn bare_name(text: &str) -> &str {
-    let fits = |(index, c): (usize, char)| c.is_alphabetic() || "_@".contains(c) || index > 0 && (c.is_numeric() || ".-/".contains(c));
+    let fits =
+        |(index, c): (usize, char)| c.is_alphabetic() || "_@".contains(c) || index > 0 && (c.is_numeric() || ".-/".contains(c));
     let end = text.char_indices().find(|(index, c)| !fits((*index, *c))).map_or(text.len(), |(index, _)| index);
     // `->` is an arrow.
     text[..end].trim_end_matches(['-', '.', '/'])
@@ -270,12 +276,12 @@ fn one_condition(cursor: &Cursor<'_>, span: Range<usize>, name: &str, sign: Sign
         (Field::Body, _) if is_star(&value) => Expr::Field { field: Field::Body, test: Test::Present },
         (Field::Body, _) if value.text.trim().is_empty() => Expr::Field { field: Field::Body, test: Test::Present }.negated(),
         (Field::Body, _) => text(cursor, Place::Body, value)?,
-        (field, Sign::Matches | Sign::MatchesNot) => {
-            Expr::Field { field, test: Test::Matches(checked_regex(cursor, value)?) }
-        }
+        (field, Sign::Matches | Sign::MatchesNot) => Expr::Field { field, test: Test::Matches(checked_regex(cursor, value)?) },
         (field @ (Field::Seq | Field::Pattern), sign) if !is_star(&value) => {
             if value.star || value.text.parse::<u64>().is_err() {
-                return Err(cursor.error(value.span, format!("`{name}` is compared with a whole number, and `{}` is none", value.text)));
+                return Err(
+                    cursor.error(value.span, format!("`{name}` is compared with a whole number, and `{}` is none", value.text))
+                );
             }
             let number = value.text.parse::<u64>().unwrap_or_default().to_string();
             match sign {
@@ -292,7 +298,9 @@ fn one_condition(cursor: &Cursor<'_>, span: Range<usize>, name: &str, sign: Sign
             }
         }
         (Field::Timestamp, _) => {
-            return Err(cursor.error(span, "a time is a range: write `since:2026-11-22T10:00 until:2026-11-22T10:05`, or `since:15m`"));
+            return Err(
+                cursor.error(span, "a time is a range: write `since:2026-11-22T10:00 until:2026-11-22T10:05`, or `since:15m`")
+            );
         }
         (field, Sign::Order(order)) => {
             if value.star || is_star(&value) {
@@ -303,8 +311,9 @@ fn one_condition(cursor: &Cursor<'_>, span: Range<usize>, name: &str, sign: Sign
         (field, _) if is_star(&value) => Expr::Field { field, test: Test::Present },
         (field, _) => {
             if !value.quoted && value.text.contains('*') {
-                let message =
-                    format!("a `*` stands at the end of a value: use a regular expression, `{name}~\"…\"`, or quote a value that has it");
+                let message = format!(
+                    "a `*` stands at the end of a value: use a regular expression, `{name}~\"…\"`, or quote a value that has it"
+                );
                 return Err(cursor.error(value.span, message));
             }
             let value_text = if matches!(field, Field::TraceId | Field::SpanId) { value.text.to_lowercase() } else { value.text };
@@ -328,7 +337,8 @@ fn level(cursor: &Cursor<'_>, name: &str, sign: Sign, value: &Value) -> Result<E
     let Some(least) = number.or(named).filter(|_| !value.star) else {
         const NAMES: [&str; 8] = ["trace", "debug", "info", "notice", "warn", "error", "critical", "fatal"];
         let hint = did_you_mean(&value.text, NAMES);
-        let message = format!("`{}` is no level{hint}: there are trace, debug, info, warn, error, fatal, or 1 to 24", value.text);
+        let hint = if hint.is_empty() { ": there are trace, debug, info, warn, error, fatal, or 1 to 24".to_owned() } else { hint };
+        let message = format!("`{}` is no level{hint}", value.text);
         return Err(cursor.error(value.span.clone(), message));
     };
     let most = if number.is_none() && least % 4 == 1 { least + 3 } else { least };

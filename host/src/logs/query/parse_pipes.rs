@@ -215,7 +215,10 @@ fn key(cursor: &mut Cursor<'_>) -> Result<Key, QueryError> {
     };
     match parse_duration(step).filter(|step| *step >= Duration::from_millis(1)) {
         Some(step) => Ok(Key::Time(step)),
-        None => Err(cursor.error(start..cursor.at, format!("`{step}` is no length of time: write `time(30s)`, `time(5m)` or `time(1h)`"))),
+        None => {
+            Err(cursor
+                .error(start..cursor.at, format!("`{step}` is no length of time: write `time(30s)`, `time(5m)` or `time(1h)`")))
+        }
     }
 }
 

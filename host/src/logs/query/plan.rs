@@ -73,7 +73,10 @@ impl Plan {
                     continue;
                 }
                 Pipe::Where(_) => {
-                    return Err("`where` looks at the rows of `stats`, `top` or `uniq`: write a condition on records before the first `|`".into());
+                    return Err(
+                        "`where` looks at the rows of `stats`, `top` or `uniq`: write a condition on records before the first `|`"
+                            .into(),
+                    );
                 }
                 Pipe::Stats { columns, by } => (by.clone(), columns.clone()),
                 Pipe::Top { by, .. } => (of_fields(by), vec![count()]),
@@ -101,7 +104,9 @@ impl Plan {
     fn checked(self) -> Result<Self, String> {
         let again = self.then.iter().find(|pipe| matches!(pipe, Pipe::Stats { .. } | Pipe::Top { .. } | Pipe::Uniq { .. }));
         match again {
-            Some(pipe) => Err(format!("`{pipe}` cannot group what is grouped already: `count_distinct(field)` counts distinct values")),
+            Some(pipe) => {
+                Err(format!("`{pipe}` cannot group what is grouped already: `count_distinct(field)` counts distinct values"))
+            }
             None => Ok(self),
         }
     }
@@ -148,7 +153,9 @@ mod tests {
 
     #[test]
     fn what_does_not_go_together_is_said() {
-        for text in ["| where a>1", "| sort a | sort b", "| limit 3 | sort a", "| sort a | stats count", "| stats count by a | top a"] {
+        for text in
+            ["| where a>1", "| sort a | sort b", "| limit 3 | sort a", "| sort a | stats count", "| stats count by a | top a"]
+        {
             assert!(plan(text).is_err(), "{text}");
         }
     }

@@ -106,7 +106,12 @@ impl Logs {
     ///
     /// # Errors
     /// [`RunError`]
-    pub fn run(&self, question: &Question, control: &Arc<Control>, emit: &mut dyn FnMut(Part) -> bool) -> Result<Outcome, RunError> {
+    pub fn run(
+        &self,
+        question: &Question,
+        control: &Arc<Control>,
+        emit: &mut dyn FnMut(Part) -> bool,
+    ) -> Result<Outcome, RunError> {
         let plan = Plan::new(&question.query).map_err(RunError::Asked)?;
         let mut run = Run { logs: self, question, control, outcome: Outcome::default(), emit };
         match &plan.source {
@@ -187,7 +192,8 @@ impl Run<'_> {
         let asked = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         // One more than is shown tells whether there are more.
         let shown = asked.min(self.question.limit);
-        let mut search = self.logs.search_with(matcher, asked.min(self.question.limit.saturating_add(1)), Arc::clone(self.control))?;
+        let mut search =
+            self.logs.search_with(matcher, asked.min(self.question.limit.saturating_add(1)), Arc::clone(self.control))?;
         if !self.head(fields) {
             return Ok(());
         }
@@ -360,7 +366,8 @@ impl Logs {
         /// Summaries count by whole minutes.
         const MINUTE: u64 = 60_000_000_000;
         let (since, until) = matcher.time_range();
-        let (first, last) = (since.div_ceil(MINUTE).saturating_mul(MINUTE), if until == u64::MAX { until } else { until / MINUTE * MINUTE });
+        let (first, last) =
+            (since.div_ceil(MINUTE).saturating_mul(MINUTE), if until == u64::MAX { until } else { until / MINUTE * MINUTE });
         if !Groups::is_summarised(by, columns) || !matcher.node().is_summarised() || first >= last {
             return self.group(matcher, ALWAYS, by, columns, control);
         }

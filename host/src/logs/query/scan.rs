@@ -180,7 +180,13 @@ impl Reading<'_> {
         Ok(left)
     }
 
-    fn block(&self, plan: &BlockPlan, first_seq: u64, data: &[u8], found: &mut impl FnMut(&LogBatch, &Bits)) -> Result<(), BlockError> {
+    fn block(
+        &self,
+        plan: &BlockPlan,
+        first_seq: u64,
+        data: &[u8],
+        found: &mut impl FnMut(&LogBatch, &Bits),
+    ) -> Result<(), BlockError> {
         let to_decide = self.matcher.columns();
         // The head is small: it may rule the block out, or show that another plan has had it.
         let looks_first = to_decide != Columns::HEAD && (self.claims.is_some() || has_head_conditions(self.matcher.node()));
@@ -191,8 +197,8 @@ impl Reading<'_> {
         // The range of a merged block may hold a larger one, which has a plan of its own: what is newer than this plan's newest belongs
         // there, and may have been given out already.
         let until = self.within.1.min(plan.max_time.saturating_add(1));
-        let mut rows =
-            Bits::all(batch.len()).filter(|row| range.contains(&batch.seq[row]) && (self.within.0..until).contains(&batch.time[row]));
+        let mut rows = Bits::all(batch.len())
+            .filter(|row| range.contains(&batch.seq[row]) && (self.within.0..until).contains(&batch.time[row]));
         if looks_first {
             rows = head_rows(self.matcher.node(), &batch, &rows);
         }

@@ -57,7 +57,10 @@ fn conditions_are_read_in_the_usual_ways() {
         ("level:(error OR fatal) -service:(a, \"b c\")", "(level:error OR level>=fatal) NOT (service:a OR service:\"b c\")"),
         ("NOT a OR !b AND -(c d)", "NOT a OR NOT b NOT (c d)"),
         ("((a)) (b OR (c OR d))", "a (b OR c OR d)"),
-        (r#"/time ?out \/api\// body~"^GET /" host.name~web[0-9]+ body:started"#, r#"/time ?out \/api\// body~"^GET /" host.name~"web[0-9]+" body:"started""#),
+        (
+            r#"/time ?out \/api\// body~"^GET /" host.name~web[0-9]+ body:started"#,
+            r#"/time ?out \/api\// body~"^GET /" host.name~"web[0-9]+" body:"started""#,
+        ),
         ("/refused/i", "/(?i)refused/"),
         ("pattern:42 seq>100 trace_id:ABCDEF", "pattern:42 seq>100 trace_id:abcdef"),
         ("since:15m until:2026-11-22T10:00", "since:15m until:2026-11-22T10:00:00"),
@@ -72,7 +75,10 @@ fn conditions_are_read_in_the_usual_ways() {
 fn pipes_are_read_in_the_usual_ways() {
     for (text, as_printed) in [
         ("level:error | stats count by level, service", "level:error | stats count by level, service"),
-        ("| stats count() as n, p99(duration), p99.9(d), count_distinct(user.id) by time(5m)", "| stats count as n, p99(duration), p99.9(d), count_distinct(user.id) by time(5m)"),
+        (
+            "| stats count() as n, p99(duration), p99.9(d), count_distinct(user.id) by time(5m)",
+            "| stats count as n, p99(duration), p99.9(d), count_distinct(user.id) by time(5m)",
+        ),
         ("a|stats by service|sort -count|limit 5", "a | stats count by service | sort -count | limit 5"),
         ("* | top service", "| top 10 service"),
         ("| top 3 by service, host.name", "| top 3 service, host.name"),
@@ -88,7 +94,7 @@ fn pipes_are_read_in_the_usual_ways() {
 #[test]
 fn an_error_says_where_and_what_to_do() {
     insta::assert_snapshot!(refused("level>=wran service:api"), @r"
-    `wran` is no level; did you mean `warn`?: there are trace, debug, info, warn, error, fatal, or 1 to 24 (character 8)
+    `wran` is no level; did you mean `warn`? (character 8)
       level>=wran service:api
              ^^^^
     ");
@@ -123,9 +129,37 @@ fn an_error_says_where_and_what_to_do() {
             ^^^^
     ");
     for text in [
-        "a)", "()", "a AND", "OR b", "NOT", "level>=", "duration>", "level>fatal", "path:/api/*/x", "*end", "/a(/", "pattern:x", "level~e",
-        "key>a*", "body>1", "a | ", "| limit", "| limit x", "| sort", "| stats sum", "| stats count by time", "| stats count by time(x)",
-        "| stats count, count", "| top 0 a", "| fields", "| where", "| where a", "| where a>", "a | b | c", "level:(error", "level:()",
+        "a)",
+        "()",
+        "a AND",
+        "OR b",
+        "NOT",
+        "level>=",
+        "duration>",
+        "level>fatal",
+        "path:/api/*/x",
+        "*end",
+        "/a(/",
+        "pattern:x",
+        "level~e",
+        "key>a*",
+        "body>1",
+        "a | ",
+        "| limit",
+        "| limit x",
+        "| sort",
+        "| stats sum",
+        "| stats count by time",
+        "| stats count by time(x)",
+        "| stats count, count",
+        "| top 0 a",
+        "| fields",
+        "| where",
+        "| where a",
+        "| where a>",
+        "a | b | c",
+        "level:(error",
+        "level:()",
         "x:(a b)",
     ] {
         let message = refused(text);
@@ -171,8 +205,15 @@ fn regex_text() -> impl Strategy<Value = String> {
 }
 
 fn field() -> impl Strategy<Value = Field> {
-    prop_oneof!["[a-c]", "[a-z]{1,3}[.-][a-z]", "[a-c \"|),]{0,3}x", Just("service".to_owned()), Just("scope".to_owned()), Just("trace_id".to_owned())]
-        .prop_map(|name| Field::from_name(&name))
+    prop_oneof![
+        "[a-c]",
+        "[a-z]{1,3}[.-][a-z]",
+        "[a-c \"|),]{0,3}x",
+        Just("service".to_owned()),
+        Just("scope".to_owned()),
+        Just("trace_id".to_owned())
+    ]
+    .prop_map(|name| Field::from_name(&name))
 }
 
 fn moment() -> impl Strategy<Value = Moment> {
@@ -222,7 +263,8 @@ fn expr() -> impl Strategy<Value = Expr> {
         moment().prop_map(Expr::Since),
         moment().prop_map(Expr::Until),
         (0..50_u64).prop_map(|id| Expr::Field { field: Field::Pattern, test: Test::Is(id.to_string()) }),
-        (order(), 0..50_u64).prop_map(|(order, seq)| Expr::Field { field: Field::Seq, test: Test::Compare(order, seq.to_string()) }),
+        (order(), 0..50_u64)
+            .prop_map(|(order, seq)| Expr::Field { field: Field::Seq, test: Test::Compare(order, seq.to_string()) }),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
@@ -248,19 +290,20 @@ fn pipe() -> impl Strategy<Value = Pipe> {
         Just(Function::Max),
         (0..=1000_u16).prop_map(Function::Percentile),
     ];
-    let key = prop_oneof![
-        field().prop_map(Key::Field),
-        (1..1_000_000_u64).prop_map(|millis| Key::Time(Duration::from_millis(millis))),
-    ];
+    let key =
+        prop_oneof![field().prop_map(Key::Field), (1..1_000_000_u64).prop_map(|millis| Key::Time(Duration::from_millis(millis))),];
     prop_oneof![
-        (function, field(), proptest::collection::vec(key, 0..2), "[a-c]{0,2}").prop_map(|(function, field, by, name)| Pipe::Stats {
-            columns: vec![Aggregate { function, field: Some(field), name: (!name.is_empty()).then(|| format!("n{name}")) }],
-            by,
+        (function, field(), proptest::collection::vec(key, 0..2), "[a-c]{0,2}").prop_map(|(function, field, by, name)| {
+            Pipe::Stats {
+                columns: vec![Aggregate { function, field: Some(field), name: (!name.is_empty()).then(|| format!("n{name}")) }],
+                by,
+            }
         }),
         (1..99_u64, fields()).prop_map(|(count, by)| Pipe::Top { count, by }),
         fields().prop_map(|by| Pipe::Uniq { by }),
         fields().prop_map(Pipe::Fields),
-        proptest::collection::vec((column(), any::<bool>()).prop_map(|(name, descending)| SortKey { name, descending }), 1..3).prop_map(Pipe::Sort),
+        proptest::collection::vec((column(), any::<bool>()).prop_map(|(name, descending)| SortKey { name, descending }), 1..3)
+            .prop_map(Pipe::Sort),
         (0..1_000_u64).prop_map(Pipe::Limit),
         (column(), prop_oneof![Just(BoundTest::Is), Just(BoundTest::IsNot), order().prop_map(BoundTest::Order)], text())
             .prop_map(|(name, test, value)| Pipe::Where(vec![Bound { name, test, value }])),

@@ -75,7 +75,8 @@ pub(crate) fn measure(records: usize, fresh: bool, runs: usize, under_ingest: bo
             let started = Instant::now();
             let mut measured = Ok(report);
             for (what, path, q) in QUESTIONS {
-                measured = measured.and_then(|report| Ok(report.line(&format!("{what}, under ingest"), ask(&host, path, q, runs)?)));
+                measured =
+                    measured.and_then(|report| Ok(report.line(&format!("{what}, under ingest"), ask(&host, path, q, runs)?)));
             }
             stop.store(true, Ordering::Relaxed);
             sender.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -185,7 +186,9 @@ fn ask(host: &Host, path: &str, q: &str, runs: usize) -> anyhow::Result<String> 
 }
 
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 fn size(folder: &Path) -> anyhow::Result<u64> {
