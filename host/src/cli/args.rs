@@ -112,7 +112,7 @@ pub struct TimeArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub struct FilterArgs {
     /// Words, "quoted phrases" and conditions such as `level>=warn service:api`.
-    #[arg(value_name = "QUERY", allow_hyphen_values = true)]
+    #[arg(value_name = "QUERY")]
     pub text: Vec<String>,
     /// Least level: debug, info, warning, error, critical.
     #[arg(long)]

@@ -69,7 +69,9 @@ fn host() -> Router {
             Json(json!({"records": [record(1), record(2), record(3)], "at": 1}))
         }))
         .route("/api/v1/logs/complete", get(|| async { Json(json!({"from": 2, "items": [{"text": "service", "kind": "field"}]})) }))
-        .route("/api/v1/logs", post(|RawQuery(query): RawQuery, body: String| async move {
+        .route("/api/v1/logs", get(|| async {
+            Json(json!({"records": [{"seq": "2", "timestamp": "2026-11-22T08:30:00Z", "severity_number": 17, "body": "x"}], "truncated": false}))
+        }).post(|RawQuery(query): RawQuery, body: String| async move {
             Json(json!({"accepted": body.lines().count(), "rejected": 0, "errors": [], "query": query}))
         }))
         .route("/api/v1/rules", get(move || async move { Json(json!({"rules": [rule, log_rule]})) }))

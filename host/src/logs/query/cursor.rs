@@ -165,7 +165,7 @@ impl<'a> Cursor<'a> {
         if self.peek() == Some('"') { self.quoted() } else { Ok(self.bare()) }
     }
 
-    /// Reads `/…/`, with flags if there are any, in which `\/` stands for a slash. `None` if what is here is no such expression but
+    /// Reads `/…/`, or `/…/i` for any case, in which `\/` stands for a slash. `None` if what is here is no such expression but
     /// a word with slashes, such as a path.
     pub(super) fn slashed(&mut self) -> Option<Value> {
         let start = self.at;
@@ -180,15 +180,13 @@ impl<'a> Cursor<'a> {
                 },
                 '/' => {
                     let mut end = Cursor { at: start + offset + 1, ..*self };
-                    let flags = end.rest().len() - end.rest().trim_start_matches(['i', 's', 'm', 'x']).len();
-                    let flags = &end.rest()[..flags];
-                    end.at += flags.len();
+                    let any_case = end.eat("i");
                     let ends = end.is_at_end() || end.peek().is_some_and(char::is_whitespace);
                     if text.is_empty() || !ends {
                         return None;
                     }
                     self.at = end.at;
-                    let text = if flags.is_empty() { text } else { format!("(?{flags}){text}") };
+                    let text = if any_case { format!("(?i){text}") } else { text };
                     return Some(Value { text, quoted: true, star: false, span: start..self.at });
                 }
                 char => text.push(char),

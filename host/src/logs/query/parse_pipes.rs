@@ -152,7 +152,16 @@ fn sort(cursor: &mut Cursor<'_>) -> Result<Pipe, QueryError> {
         let minus = cursor.eat("-");
         let name = name(cursor, "the name of a field or column")?;
         cursor.skip_space();
-        let descending = cursor.eat_word("desc") || !cursor.eat_word("asc") && minus;
+        let mut ahead = *cursor;
+        let descending = match word(&mut ahead) {
+            "desc" => true,
+            "asc" => false,
+            _ => {
+                ahead = *cursor;
+                minus
+            }
+        };
+        *cursor = ahead;
         Ok(SortKey { name, descending })
     })?;
     Ok(Pipe::Sort(keys))
