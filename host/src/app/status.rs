@@ -14,12 +14,16 @@ use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::errors::Errors;
 use crate::http::status::{MetricStats, Part, PartState, Status, StatusSource};
-use crate::inputs::files::{FileState, FileStatuses};
+use crate::inputs::files::{FileState, FileStatus, FileStatuses};
+use crate::inputs::journald::{JournalState, JournalStatus};
 use crate::inputs::syslog::{SyslogState, SyslogStatuses};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::plugins::{PluginState, Plugins};
 use crate::store::StoreError;
+
+/// Followed files that `status` shows one by one.
+const MAX_LISTED_FILES: usize = 24;
 
 /// The handles that `status` looks through.
 #[derive(Clone)]
@@ -28,7 +32,8 @@ pub struct Parts {
     pub(super) clock: Clock,
     pub(super) address: SocketAddr,
     pub(super) otlp_address: Option<SocketAddr>,
-    pub(super) otlp_problem: Option<String>,
+    pub(super) otlp_grpc_address: Option<SocketAddr>,
+    pub(super) otlp_problems: Vec<String>,
     pub(super) logs: Logs,
     pub(super) metrics: Metrics,
     pub(super) errors: Errors,
@@ -38,6 +43,7 @@ pub struct Parts {
     pub(super) analysis: Analysis,
     pub(super) files: FileStatuses,
     pub(super) syslog: SyslogStatuses,
+    pub(super) journal: JournalStatus,
     pub(super) ended: super::Ended,
     pub(super) janitor: Arc<Mutex<Findings>>,
     pub(super) config: Config,
@@ -57,6 +63,7 @@ impl Parts {
         parts.push(self.collector());
         parts.extend(self.followed_files());
         parts.extend(self.syslog_listeners());
+        parts.extend(self.followed_journal());
         parts.push(self.error_tracking());
         parts.push(self.rules());
         parts.extend(self.receivers());
@@ -74,6 +81,7 @@ impl Parts {
             data_dir: self.config.storage.data_dir.display().to_string(),
             listen: self.address.to_string(),
             otlp_listen: self.otlp_address.map(|address| address.to_string()),
+            otlp_grpc_listen: self.otlp_grpc_address.map(|address| address.to_string()),
             state: Status::worst(&parts),
             parts,
             warnings: self.warnings(),
@@ -85,14 +93,12 @@ impl Parts {
 
     fn server(&self) -> Part {
         let otlp = self.otlp_address.map_or_else(String::new, |otlp| format!(", {otlp} (OTLP)"));
-        Part::ok("server", format!("{} (everything){otlp}", self.address))
+        let grpc = self.otlp_grpc_address.map_or_else(String::new, |grpc| format!(", {grpc} (OTLP by gRPC)"));
+        Part::ok("server", format!("{} (everything){otlp}{grpc}", self.address))
     }
 
     fn warnings(&self) -> Vec<String> {
-        let otlp = self.otlp_problem.as_ref().map(|problem| {
-            format!("the OTLP port {problem}: end the other program, or set server.otlp_listen; the main port takes OTLP, too")
-        });
-        self.config.warnings.iter().cloned().chain(otlp).collect()
+        self.config.warnings.iter().chain(&self.otlp_problems).cloned().collect()
     }
 
     fn log_store(&self) -> Part {
@@ -116,23 +122,53 @@ impl Parts {
 
     fn followed_files(&self) -> Vec<Part> {
         let files = self.files.snapshot();
-        let part = |file: &crate::inputs::files::FileStatus| {
+        let part = |file: &FileStatus| {
             let name = format!("inputs {}", file.path.display());
             let state = match file.state {
                 FileState::Denied | FileState::Failed | FileState::Busy => PartState::Degraded,
-                FileState::Missing => PartState::Inactive,
+                FileState::Missing | FileState::Skipped => PartState::Inactive,
                 _ => PartState::Ok,
             };
-            let detail =
-                if file.detail.is_empty() { format!("{} of {} bytes read", file.offset, file.size) } else { file.detail.clone() };
-            let hint = match state {
-                PartState::Ok => "",
-                PartState::Inactive => "it is read from its beginning as soon as it is there",
-                PartState::Degraded => "its lines wait in the file; they are read once this is mended",
+            let detail = match (file.detail.is_empty(), file.behind()) {
+                (false, _) => file.detail.clone(),
+                (true, 0) => format!("{} of {} bytes read", file.offset, file.size),
+                (true, behind) => format!("{} of {} bytes read, {behind} behind", file.offset, file.size),
+            };
+            let hint = match (state, file.state) {
+                (PartState::Ok, _) => "",
+                (_, FileState::Skipped) => "exclude it, if it is not meant",
+                (PartState::Inactive, _) => "it is read from its beginning as soon as it is there",
+                _ => "its lines wait in the file; they are read once this is mended",
             };
             Part::new(&name, state, detail, hint)
         };
-        files.iter().map(part).collect()
+        if files.len() <= MAX_LISTED_FILES {
+            return files.iter().map(part).collect();
+        }
+        // Of thousands, those are of interest that something is wrong with.
+        let behind: u64 = files.iter().map(FileStatus::behind).sum();
+        let whole = Part::ok("inputs", format!("{} files followed, {behind} bytes behind", files.len()));
+        let wrong = files.iter().map(part).filter(|part| part.state != PartState::Ok).take(MAX_LISTED_FILES);
+        std::iter::once(whole).chain(wrong).collect()
+    }
+
+    fn followed_journal(&self) -> Option<Part> {
+        let (state, detail, hint) = self.journal.get();
+        let or = |hint: String, or: &str| if hint.is_empty() { or.to_owned() } else { hint };
+        let part = match state {
+            JournalState::Off => return None,
+            JournalState::Following if hint.is_empty() => Part::ok("inputs journald", detail),
+            JournalState::Following => Part::new("inputs journald", PartState::Degraded, detail, hint),
+            JournalState::Waiting => {
+                let hint = or(hint, "they are read once this is mended");
+                Part::new("inputs journald", PartState::Degraded, detail, hint)
+            }
+            JournalState::Failed => {
+                let hint = or(hint, "its entries wait in the journal; it is tried again every ten seconds");
+                Part::new("inputs journald", PartState::Degraded, detail, hint)
+            }
+        };
+        Some(part)
     }
 
     fn syslog_listeners(&self) -> Vec<Part> {

@@ -1,19 +1,19 @@
 //! From the file as written to a configuration that can be run: names unique, references resolved, secrets read, defaults applied.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::duration::HumanDuration;
 use super::environment::Environment;
 use super::raw::{
-    RawAlerting, RawConfig, RawErrorTracking, RawInputs, RawLogAnalysis, RawLogging, RawPerformance, RawServer, RawStorage,
+    RawAlerting, RawConfig, RawErrorTracking, RawInputs, RawJournald, RawLogAnalysis, RawLogging, RawPerformance, RawServer,
+    RawStorage,
 };
 use super::shape::join;
 use super::{
-    Alerting, Config, ErrorTracking, FileInput, Inputs, LogAnalysis, LogFormat, Logging, Performance, Secret, Server, Storage,
-    receivers, secrets, starter, syslog,
+    Alerting, Config, ErrorTracking, FileInput, Inputs, JournaldInput, LogAnalysis, LogFormat, Logging, Performance, Secret,
+    Server, StdinInput, Storage, files, receivers, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 
@@ -63,6 +63,8 @@ impl Checker<'_> {
         let listen = self.address("server.listen", &raw.listen, token.as_ref());
         let otlp_listen =
             (!raw.otlp_listen.is_empty()).then(|| self.address("server.otlp_listen", &raw.otlp_listen, token.as_ref()));
+        let otlp_grpc_listen = (!raw.otlp_grpc_listen.is_empty())
+            .then(|| self.address("server.otlp_grpc_listen", &raw.otlp_grpc_listen, token.as_ref()));
         if let Some(url) = &raw.external_url
             && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
         {
@@ -75,6 +77,7 @@ impl Checker<'_> {
         Server {
             listen,
             otlp_listen,
+            otlp_grpc_listen,
             token,
             external_url: raw.external_url.map(|url| url.trim_end_matches('/').to_owned()),
             max_request_bytes: usize::try_from(raw.max_request_bytes).unwrap_or(usize::MAX),
@@ -124,28 +127,32 @@ impl Checker<'_> {
     }
 
     fn inputs(&mut self, raw: RawInputs) -> Inputs {
+        let journald = raw.journald.map(|journald| self.journald(journald));
+        let stdin = raw.stdin.map(|stdin| StdinInput { service: stdin.service });
         let syslog = syslog::check(self, raw.syslog);
         let Some(files) = raw.files else {
             let system = self.environment.system_logs().iter();
-            let files = system.map(|path| FileInput { path: path.clone(), service: None, from_beginning: false });
-            return Inputs { own_log: raw.own_log, files: files.collect(), syslog };
+            let files = system.map(FileInput::at);
+            return Inputs { own_log: raw.own_log, files: files.collect(), journald, stdin, syslog };
         };
-        let mut seen: HashSet<PathBuf> = HashSet::new();
-        for (index, file) in files.iter().enumerate() {
-            let path = format!("inputs.files[{index}].path");
-            if file.path.as_os_str().is_empty() {
-                self.fault(path, "expected the path of a file");
-            } else if !seen.insert(file.path.clone()) {
-                self.fault(path, format!("`{}` is named twice", file.path.display()));
-            } else if file.path.is_dir() {
-                self.fault(path, format!("expected a file, and `{}` is a folder", file.path.display()));
+        let files = files::check(self, files);
+        Inputs { own_log: raw.own_log, files, journald, stdin, syslog }
+    }
+
+    fn journald(&mut self, raw: RawJournald) -> JournaldInput {
+        for (index, unit) in raw.units.iter().enumerate() {
+            if unit.trim().is_empty() {
+                self.fault(format!("inputs.journald.units[{index}]"), "expected the name of a unit such as `nginx.service`");
             }
         }
-        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
-        let files = files.into_iter();
-        let files =
-            files.map(|file| FileInput { path: absolute(file.path), service: file.service, from_beginning: file.from_beginning });
-        Inputs { own_log: raw.own_log, files: files.collect(), syslog }
+        if let Some(path) = raw.directory.as_ref().filter(|path| !path.is_dir()) {
+            self.fault(
+                "inputs.journald.directory",
+                format!("expected a folder of journal files, and `{}` is none", path.display()),
+            );
+        }
+        let directory = raw.directory.map(|path| std::path::absolute(&path).unwrap_or(path));
+        JournaldInput { units: raw.units, directory, from_beginning: raw.from_beginning }
     }
 
     fn logging(&mut self, raw: RawLogging) -> Logging {

@@ -11,6 +11,7 @@ use watchfire_types::Severity;
 
 use crate::alerts::types::Rule;
 use crate::delivery::types::Receiver;
+use crate::inputs::formats::Format;
 use crate::inputs::syslog::SyslogInput;
 use crate::plugins::PluginsConfig;
 
@@ -19,6 +20,7 @@ pub mod duration;
 pub mod environment;
 pub mod error;
 pub mod example;
+mod files;
 pub mod load;
 pub(crate) mod plugins;
 pub mod raw;
@@ -73,6 +75,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Serves OTLP only; a busy port is a warning. Default 127.0.0.1:4318; `None` when switched off.
     pub otlp_listen: Option<SocketAddr>,
+    /// The port at which exporters look for gRPC; a busy one is a warning. Default 127.0.0.1:4317; `None` when switched off.
+    pub otlp_grpc_listen: Option<SocketAddr>,
     /// Required from whoever does not call from loopback.
     pub token: Option<Secret>,
     /// What links in notifications begin with. Default `http://<listen>`.
@@ -105,17 +109,85 @@ pub struct Inputs {
     pub files: Vec<FileInput>,
     /// Addresses at which syslog is taken.
     pub syslog: Vec<SyslogInput>,
+    /// The systemd journal to follow, if it is.
+    pub journald: Option<JournaldInput>,
+    /// How standard input is read, if it is.
+    pub stdin: Option<StdinInput>,
 }
 
-/// A file to follow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileInput {
-    /// Its path.
-    pub path: PathBuf,
-    /// `service.name` for its lines; by default what a syslog prefix says, else the file's name without extension.
+/// How standard input is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StdinInput {
+    /// `service.name` for lines that do not say theirs.
     pub service: Option<String>,
+}
+
+/// The systemd journal to follow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournaldInput {
+    /// Units; all if there are none.
+    pub units: Vec<String>,
+    /// Folder of journal files; the machine's own if there is none.
+    pub directory: Option<PathBuf>,
+    /// Whether a journal that is new to the host is read from its beginning. Default false: from its end.
+    pub from_beginning: bool,
+}
+
+/// Files to follow.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FileInput {
+    /// Paths, and patterns of paths.
+    pub paths: Vec<PathBuf>,
+    /// Patterns of files that are left out.
+    pub exclude: Vec<String>,
+    /// `service.name` for its lines; by default what a line says, else the file's name without extension.
+    pub service: Option<String>,
+    /// Attributes of what produced the lines.
+    pub attributes: Vec<(String, String)>,
     /// Whether a file that is new to the host is read from its beginning. Default false: from its end.
     pub from_beginning: bool,
+    /// What its lines are. Default: found out.
+    pub format: Format,
+    /// Its characters. Default: UTF-8.
+    pub encoding: Option<&'static encoding_rs::Encoding>,
+    /// Which lines are one record.
+    pub multiline: Multiline,
+}
+
+impl FileInput {
+    /// Returns the input of one file, or of a pattern, with the defaults for all else.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { paths: vec![path.into()], ..Self::default() }
+    }
+}
+
+/// Which lines are one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multiline {
+    /// Whether any are put together.
+    pub enabled: bool,
+    /// Regular expression of lines that begin a record.
+    pub start: Option<String>,
+    /// Regular expression of lines that go on with the one before.
+    pub continues: Option<String>,
+    /// How long a record waits for more of its lines.
+    pub timeout: Duration,
+    /// Most lines of a record with patterns.
+    pub max_lines: usize,
+}
+
+impl Default for Multiline {
+    fn default() -> Self {
+        Self { enabled: true, start: None, continues: None, timeout: Self::TRACE_TIMEOUT, max_lines: 1000 }
+    }
+}
+
+impl Multiline {
+    /// How long a stack trace waits: programs write one in one go.
+    pub const TRACE_TIMEOUT: Duration = Duration::from_millis(200);
+    /// How long a record waits whose lines are found by patterns.
+    pub const PATTERN_TIMEOUT: Duration = Duration::from_secs(1);
 }
 
 /// `logging`.
@@ -231,6 +303,7 @@ impl Default for Config {
             server: Server {
                 listen: SocketAddr::from(([127, 0, 0, 1], 3473)),
                 otlp_listen: Some(SocketAddr::from(([127, 0, 0, 1], 4318))),
+                otlp_grpc_listen: Some(SocketAddr::from(([127, 0, 0, 1], 4317))),
                 token: None,
                 external_url: None,
                 max_request_bytes: 64 << 20,
@@ -242,7 +315,7 @@ impl Default for Config {
                 metrics_retention: 90 * DAY,
                 ballast_bytes: 64 << 20,
             },
-            inputs: Inputs { own_log: true, files: Vec::new(), syslog: Vec::new() },
+            inputs: Inputs { own_log: true, files: Vec::new(), journald: None, stdin: None, syslog: Vec::new() },
             logging: Logging {
                 level: Severity::INFO,
                 format: LogFormat::Text,

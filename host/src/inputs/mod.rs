@@ -4,12 +4,21 @@
 
 pub mod body;
 pub mod builder;
+pub mod elastic;
 pub mod files;
+pub mod formats;
+pub mod journald;
+mod json_fields;
+pub mod loki;
 pub mod ndjson;
+mod object_record;
 pub mod otlp;
+pub mod stdin;
 pub mod syslog;
 pub mod syslog_prefix;
 pub mod system;
+#[cfg(test)]
+mod testing;
 pub mod time;
 
 use std::sync::Arc;
@@ -17,8 +26,9 @@ use std::time::Duration;
 
 use axum::Router;
 use futures::future::BoxFuture;
-use watchfire_types::{LogBatch, MetricBatch};
+use watchfire_types::{Attributes, LogBatch, MetricBatch, Timestamp};
 
+use self::formats::Given;
 use crate::clock::Clock;
 use crate::http::ApiError;
 use crate::logs::{FileOffset, Logs};
@@ -48,6 +58,32 @@ impl LogSink for Logs {
     }
 }
 
+/// Reads lines in formats that the host does not know: the parser components, or a test.
+pub trait LineParser: Send + Sync + 'static {
+    /// Returns the records that parser `name` makes of `lines`. What it cannot read is a record of its own, with the reason.
+    fn parse<'a>(&'a self, name: &'a str, source: &'a LineSource, lines: Vec<RawLine>, now: Timestamp) -> BoxFuture<'a, LogBatch>;
+}
+
+/// Where lines for a parser come from.
+#[derive(Clone, Debug, Default)]
+pub struct LineSource {
+    /// A file's path, or the input's name.
+    pub name: String,
+    /// `service.name` of records that name none.
+    pub service: String,
+    /// Other attributes of what produced them.
+    pub resource: Attributes,
+}
+
+/// A line for a parser.
+#[derive(Clone, Debug)]
+pub struct RawLine {
+    /// Its text.
+    pub text: String,
+    /// What its envelope said.
+    pub given: Given,
+}
+
 /// Takes points; the metrics engine, or a test.
 pub trait MetricSink: Send + Sync + 'static {
     /// Stores `batch` and returns once it is durable.
@@ -69,6 +105,7 @@ pub struct InputState {
     self_metrics: SelfMetrics,
     clock: Clock,
     limits: body::Limits,
+    uploads: journald::Uploads,
 }
 
 impl InputState {
@@ -81,7 +118,15 @@ impl InputState {
         clock: Clock,
     ) -> Self {
         let limits = body::Limits::new(max_request_bytes);
-        Self { logs: Arc::new(logs), metrics: Arc::new(metrics), max_request_bytes, self_metrics, clock, limits }
+        Self {
+            logs: Arc::new(logs),
+            metrics: Arc::new(metrics),
+            max_request_bytes,
+            self_metrics,
+            clock,
+            limits,
+            uploads: journald::Uploads::default(),
+        }
     }
 
     /// Bytes of memory that the decoded records of one request may take: a body of ordinary records takes about twice its size.
@@ -113,7 +158,11 @@ impl InputState {
 
 /// Returns every path that takes records.
 pub fn routes(state: InputState) -> Router {
-    ndjson::routes(state.clone()).merge(otlp::routes(state))
+    ndjson::routes(state.clone())
+        .merge(elastic::routes(state.clone()))
+        .merge(loki::routes(state.clone()))
+        .merge(journald::routes(state.clone()))
+        .merge(otlp::routes(state))
 }
 
 /// Returns the paths of OTLP only, for its own port.
@@ -121,10 +170,22 @@ pub fn otlp_routes(state: InputState) -> Router {
     otlp::routes(state)
 }
 
-/// The documentation of these paths.
 #[derive(utoipa::OpenApi)]
 #[openapi(paths(ndjson::ingest, otlp::export_logs, otlp::export_metrics, otlp::export_traces))]
+struct OwnDoc;
+
+/// The documentation of these paths.
 pub struct ApiDoc;
+
+impl utoipa::OpenApi for ApiDoc {
+    fn openapi() -> utoipa::openapi::OpenApi {
+        let mut whole = OwnDoc::openapi();
+        whole.merge(elastic::ApiDoc::openapi());
+        whole.merge(loki::ApiDoc::openapi());
+        whole.merge(journald::ApiDoc::openapi());
+        whole
+    }
+}
 
 /// Returns what a sender is told whose batch was not taken.
 pub(crate) fn refused(error: IngestError) -> ApiError {
@@ -148,6 +209,21 @@ mod tests {
     #[test]
     fn every_path_is_documented() {
         let paths: Vec<String> = super::ApiDoc::openapi().paths.paths.into_keys().collect();
-        assert_eq!(paths, ["/api/v1/logs", "/v1/logs", "/v1/metrics", "/v1/traces"]);
+        assert_eq!(
+            paths,
+            [
+                "/api/v1/logs",
+                "/elasticsearch/",
+                "/elasticsearch/_bulk",
+                "/elasticsearch/{index}/_bulk",
+                "/elasticsearch/{index}/_doc",
+                "/loki/api/v1/push",
+                "/loki/ready",
+                "/upload",
+                "/v1/logs",
+                "/v1/metrics",
+                "/v1/traces",
+            ]
+        );
     }
 }
