@@ -288,6 +288,7 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let data = &config.storage.data_dir;
         let logs = Logs::open(data, config.logging.retention, &clock, &own)?;
+        logs.keep_services(config.logging.retention_by_service.clone());
         let settings = MetricsSettings {
             history_size: config.performance.history_size,
             retention: config.storage.metrics_retention,
