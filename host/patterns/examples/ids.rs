@@ -1,7 +1,6 @@
 //! Prints the id and the template of each line of standard input: `cargo run --release -p watchfire-patterns --example ids < FILE`.
 //!
 //! The same as `watchfire patterns --stdin --ids`, without the rest of the host.
-#![expect(clippy::print_stdout, reason = "an example prints")]
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufWriter, Write as _};

@@ -11,7 +11,7 @@ pub(crate) fn generalise(a: &Shape, b: &Shape) -> Shape {
         gap(&mut out, a, i..at_left, b, j..at_right);
         let (token, other) = (&a.tokens()[at_left], &b.tokens()[at_right]);
         let kind = if token.kind == Kind::Many || other.kind == Kind::Many { Kind::Many } else { token.kind };
-        out.push(kind, token.space, a.text(token));
+        out.push(kind, token.space, a.text(*token));
         (i, j) = (at_left + 1, at_right + 1);
     }
     gap(&mut out, a, i..left.len(), b, j..right.len());
@@ -86,6 +86,14 @@ fn common(left: &[u64], right: &[u64], a: &Shape, b: &Shape) -> Vec<(usize, usiz
 pub(crate) fn describes(pattern: &Shape, codes: &[u64], message: &Shape, message_codes: &[u64]) -> bool {
     let tokens = message.tokens();
     let count = tokens.len();
+    // Most are told by their first or last element.
+    let differs = |token: Option<&Token>, code: Option<&u64>, other: Option<&u64>| {
+        token.is_some_and(|token| !token.kind.is_hole()) && code != other
+    };
+    let (first, last) = (pattern.tokens().first(), pattern.tokens().last());
+    if differs(first, codes.first(), message_codes.first()) || differs(last, codes.last(), message_codes.last()) {
+        return false;
+    }
     // `here[j]`: the pattern up to the element describes the first j elements of the message.
     let mut here = vec![false; count + 1];
     let mut next = vec![false; count + 1];

@@ -11,6 +11,9 @@ pub(crate) const JOIN: u8 = 8;
 /// Letters, `_`, and everything outside ASCII.
 pub(crate) const LETTER: u8 = 16;
 
+/// Begins a character of a script without blanks between words; a letter as well.
+pub(crate) const WIDE: u8 = 32;
+
 /// The class of each byte.
 pub(crate) static CLASS: [u8; 256] = classes();
 
@@ -22,6 +25,7 @@ const fn classes() -> [u8; 256] {
             0..=b' ' | 0x7f => SPACE,
             b'0'..=b'9' => DIGIT,
             b'.' | b':' | b'/' | b'-' | b'+' | b'@' | b'%' | b'\\' | b'~' => JOIN,
+            0xe3..=0xef => LETTER | WIDE,
             b'A'..=b'Z' | b'a'..=b'z' | b'_' | 0x80.. => LETTER,
             _ => MARK,
         };

@@ -15,8 +15,7 @@ pub(crate) fn is_value_word(text: &[u8], start: usize, end: usize) -> bool {
         4 => matches!(lower4(word), TRUE | NULL | ROOT),
         5 => word.eq_ignore_ascii_case(b"false"),
         8..=MAX_WORD => word[0] | 0x20 <= b'f' && word.iter().all(u8::is_ascii_hexdigit),
-        0..MAX_WORD => false,
-        _ => true,
+        length => length > MAX_WORD,
     }
 }
 
@@ -172,11 +171,11 @@ fn path(text: &[u8], start: usize, end: usize) -> Option<usize> {
 /// Parts without any digit.
 fn without_digits<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) {
     let chunk = &text[start..end];
-    let slashes = chunk.iter().filter(|byte| **byte == b'/').count();
+    let slashes = memchr::memchr_iter(b'/', chunk).count();
     if slashes >= 2 || slashes == 1 && chunk.contains(&b'.') || chunk.contains(&b'@') || chunk.contains(&b'\\') {
         return sink.hole(text, start, end);
     }
-    if chunk.len() > MAX_WORD {
+    if chunk.len() > MAX_WORD || is_host(chunk) && !matches!(text.get(end), Some(b'(' | b'=')) {
         return sink.hole(text, start, end);
     }
     // `key:value`; but `std::fmt` is one name.
@@ -192,11 +191,45 @@ fn without_digits<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) 
     part(text, at, end, sink);
 }
 
+/// Returns whether a dotted name is one of a machine: small letters, and an end that such names have.
+fn is_host(chunk: &[u8]) -> bool {
+    const ENDS: [&[u8]; 24] = [
+        b"com",
+        b"net",
+        b"org",
+        b"edu",
+        b"gov",
+        b"mil",
+        b"de",
+        b"uk",
+        b"fr",
+        b"jp",
+        b"cn",
+        b"tw",
+        b"kr",
+        b"ru",
+        b"it",
+        b"br",
+        b"ch",
+        b"eu",
+        b"local",
+        b"lan",
+        b"internal",
+        b"localdomain",
+        b"cluster",
+        b"arpa",
+    ];
+    let Some(dot) = memchr::memrchr(b'.', chunk) else { return false };
+    dot > 0
+        && ENDS.contains(&&chunk[dot + 1..])
+        && chunk.iter().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'-'))
+}
+
 fn part<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) {
     if is_value_word(text, start, end) {
-        sink.hole(text, start, end)
+        sink.hole(text, start, end);
     } else if end > start {
-        sink.word(text, start, end)
+        sink.word(text, start, end);
     }
 }
 
@@ -268,17 +301,20 @@ fn dashed<S: Sink>(text: &[u8], start: usize, end: usize, sink: &mut S) {
     let chunk = &text[start..end];
     let is_id = chunk.iter().any(|byte| matches!(byte, b'@' | b'\\')) || is_hex_groups(chunk);
     let mut at = start;
-    while !is_id {
+    loop {
+        if is_id {
+            break;
+        }
         let Some(cut) = text[at..end].iter().position(|byte| matches!(byte, b'-' | b'/')).map(|cut| at + cut) else { break };
         let word = &text[at..cut];
-        if word.is_empty() || !word.iter().all(|byte| byte.is_ascii_alphabetic()) {
+        if word.is_empty() || !word.iter().all(u8::is_ascii_alphabetic) {
             break;
         }
         at = cut + 1;
     }
     // A path or a host name keeps no words.
     let rest = &text[at..end];
-    let slashes = text[start..at].iter().filter(|byte| **byte == b'/').count();
+    let slashes = memchr::memchr_iter(b'/', &text[start..at]).count();
     let is_file =
         rest.contains(&b'.') && !rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') && text[start..at].contains(&b'-');
     if at == start || slashes > 1 || is_file || !rest.iter().any(u8::is_ascii_digit) {

@@ -21,10 +21,11 @@ pub(crate) fn coarse(shape: &Shape) -> u64 {
             out.hole();
             continue;
         }
-        let text = shape.text(token);
+        let text = shape.text(*token);
         match token.kind {
             // A name with a digit may be a value.
             Kind::Word if text.iter().any(u8::is_ascii_digit) => out.hole(),
+            Kind::Word if is_file(text) => out.hole(),
             Kind::Word if out.ends_with_hole() && is_unit(text) => {}
             Kind::Word => {
                 words += usize::from(is_telling(token.kind, text));
@@ -91,6 +92,16 @@ impl Coarse {
             self.hole();
         }
     }
+}
+
+/// Returns whether a word is the name of a file.
+fn is_file(word: &[u8]) -> bool {
+    const ENDS: [&[u8]; 28] = [
+        b"log", b"conf", b"cfg", b"ini", b"txt", b"xml", b"json", b"yaml", b"yml", b"jar", b"so", b"py", b"java", b"c", b"cc",
+        b"cpp", b"h", b"rs", b"go", b"js", b"html", b"png", b"dat", b"tmp", b"db", b"exe", b"dll", b"service",
+    ];
+    let Some(dot) = memchr::memrchr(b'.', word) else { return false };
+    dot > 0 && ENDS.contains(&&word[dot + 1..])
 }
 
 fn singular(word: &[u8]) -> &[u8] {

@@ -6,6 +6,9 @@ use crate::align::describes;
 use crate::shape::{Kind, Shape};
 use crate::stored::State;
 
+/// Most patterns that one message is compared with: only lines that were made to be slow have more.
+const MAX_COMPARED: usize = 256;
+
 /// Patterns by one of their words. There is no tree that begins at the first word: that may be a variable.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -55,12 +58,16 @@ impl Index {
         }
         let words = message.words();
         let mut best: Option<&Entry> = None;
+        let mut compared = 0;
         for (token, code) in message.tokens().iter().zip(codes) {
             if token.kind != Kind::Word {
                 continue;
             }
             for entry in self.by_word.get(code).map_or(&[][..], Vec::as_slice) {
                 let better = best.is_none_or(|best| (entry.words, best.id) > (best.words, entry.id));
+                if compared >= MAX_COMPARED {
+                    return best.map(|entry| entry.slot);
+                }
                 if better
                     && Some(entry.slot) != but
                     && words <= entry.limit
@@ -68,6 +75,7 @@ impl Index {
                 {
                     best = Some(entry);
                 }
+                compared += usize::from(better);
             }
         }
         best.map(|entry| entry.slot)

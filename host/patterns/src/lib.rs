@@ -37,6 +37,7 @@ mod stored;
 mod texts;
 mod variables;
 mod vocabulary;
+mod wide;
 
 pub use header::message_start;
 pub use miner::{Changes, Miner, Settings};

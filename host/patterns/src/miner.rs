@@ -370,16 +370,20 @@ impl Miner {
 
     /// Puts back a pattern that was stored, if its id is not there.
     pub fn restore(&mut self, pattern: StoredPattern) {
-        if self.by_id.contains_key(&pattern.id) || self.merged.contains_key(&pattern.id) {
+        let StoredPattern { id, template, state } = pattern;
+        if self.by_id.contains_key(&id) || self.merged.contains_key(&id) {
             return;
         }
-        let state = State::decode(&pattern.state).unwrap_or_else(|| State {
+        let state = State::decode(&state).unwrap_or_else(|| State {
             general: true,
             words: u8::MAX,
-            shape: variables::parse(&pattern.template, Kind::Many),
+            shape: variables::parse(&template, Kind::Many),
             ..State::default()
         });
-        self.insert(Pattern { id: pattern.id, used: self.clock, state });
+        self.insert(Pattern { id, used: self.clock, state });
+        if self.by_id.len() > self.settings.max_patterns {
+            self.forget();
+        }
     }
 
     /// Puts back a merge that was stored, in any order with the patterns.

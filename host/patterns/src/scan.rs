@@ -2,8 +2,8 @@
 
 use memchr::memchr;
 
-use crate::bytes::{DIGIT, JOIN, LETTER, MARK, SPACE, class};
-use crate::chunk;
+use crate::bytes::{DIGIT, JOIN, LETTER, MARK, SPACE, WIDE, class};
+use crate::{chunk, wide};
 
 /// Most elements of one message that are looked at; what comes after is one value.
 pub(crate) const MAX_TOKENS: usize = 256;
@@ -64,6 +64,10 @@ pub(crate) fn scan_range<S: Sink>(text: &[u8], mut at: usize, end: usize, sink: 
         at = match flags {
             LETTER => plain_word(text, start, at, sink),
             DIGIT => number(text, start, at, sink),
+            _ if flags & WIDE != 0 => {
+                wide::read(text, start, at, sink);
+                at
+            }
             _ if flags & (JOIN | DIGIT) == DIGIT => {
                 chunk::letters_and_digits(text, start, at, sink);
                 at
@@ -107,7 +111,7 @@ pub(crate) fn with_groups(text: &[u8], mut end: usize) -> usize {
     while text.len() >= end + 4
         && text[end] == b','
         && text[end + 1..end + 4].iter().all(u8::is_ascii_digit)
-        && !text.get(end + 4).is_some_and(|byte| class(*byte) & (LETTER | DIGIT) != 0)
+        && text.get(end + 4).is_none_or(|byte| class(*byte) & (LETTER | DIGIT) == 0)
     {
         end += 4;
     }

@@ -50,7 +50,7 @@ impl View {
             .iter()
             .zip(shape.codes())
             .map(|(token, code)| {
-                let text = shape.text(token);
+                let text = shape.text(*token);
                 Element { code, weight: weight(token.kind, text), telling: is_telling(token.kind, text), space: token.space }
             })
             .collect();
@@ -121,15 +121,14 @@ struct Place {
 fn weight(kind: Kind, text: &[u8]) -> u8 {
     match kind {
         Kind::Mark => 0,
-        Kind::Hole | Kind::Many => NAME,
-        Kind::Word if text.iter().all(|byte| !byte.is_ascii_alphabetic()) && text.is_ascii() => ABSENT,
-        Kind::Word if is_absence(text) => ABSENT,
+        // `-`, `none`.
+        Kind::Word if is_absence(text) || text.is_ascii() && !text.iter().any(u8::is_ascii_alphanumeric) => ABSENT,
         Kind::Word if text.iter().any(u8::is_ascii_digit) => NAME,
         Kind::Word if vocabulary::contains(text) => WORD,
         // `SYN_SENT`, `onStart`, `QuorumPeer`: names that programs have for few things.
         Kind::Word if text.iter().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'-')) => WORD + 1,
         Kind::Word if text[1..].iter().any(u8::is_ascii_uppercase) && text.iter().all(u8::is_ascii_alphabetic) => WORD + 3,
-        Kind::Word => NAME,
+        Kind::Word | Kind::Hole | Kind::Many => NAME,
     }
 }
 

@@ -55,7 +55,7 @@ impl Shape {
         &self.tokens
     }
 
-    pub(crate) fn text(&self, token: &Token) -> &[u8] {
+    pub(crate) fn text(&self, token: Token) -> &[u8] {
         let at = usize::from(token.at);
         &self.text[at..at + usize::from(token.len)]
     }
@@ -88,7 +88,7 @@ impl Shape {
 
     /// Returns what each element is compared and hashed by.
     pub(crate) fn codes(&self) -> Vec<u64> {
-        self.tokens.iter().map(|token| code(token.kind, self.text(token))).collect()
+        self.tokens.iter().map(|token| code(token.kind, self.text(*token))).collect()
     }
 
     /// Returns it as text, holes as `<*>`.
@@ -98,14 +98,14 @@ impl Shape {
             if token.space && index > 0 {
                 out.push(b' ');
             }
-            out.extend_from_slice(if token.kind.is_hole() { HOLE.as_bytes() } else { self.text(token) });
+            out.extend_from_slice(if token.kind.is_hole() { HOLE.as_bytes() } else { self.text(*token) });
         }
         String::from_utf8_lossy(&out).into_owned()
     }
 
     /// Returns how many words it has that have a letter.
     pub(crate) fn words(&self) -> usize {
-        self.tokens.iter().filter(|token| is_telling(token.kind, self.text(token))).count()
+        self.tokens.iter().copied().filter(|token| is_telling(token.kind, self.text(*token))).count()
     }
 
     /// Appends it to `out`.
@@ -115,7 +115,7 @@ impl Shape {
             out.push(token.kind as u8 | u8::from(token.space) << 4);
             if !token.kind.is_hole() {
                 out.push(token.len as u8);
-                out.extend_from_slice(self.text(token));
+                out.extend_from_slice(self.text(*token));
             }
         }
     }
@@ -198,10 +198,10 @@ impl Sink for Signature {
     fn name(&mut self, text: &[u8], start: usize, end: usize) {
         self.names += 1;
         if self.names <= MAX_NAMES {
-            self.word(text, start, end)
+            self.word(text, start, end);
         } else {
             self.names -= 1;
-            self.hole(text, start, end)
+            self.hole(text, start, end);
         }
     }
 
@@ -262,10 +262,10 @@ impl Sink for Collect {
     fn name(&mut self, text: &[u8], start: usize, end: usize) {
         self.names += 1;
         if self.names <= MAX_NAMES {
-            self.word(text, start, end)
+            self.word(text, start, end);
         } else {
             self.names -= 1;
-            self.hole(text, start, end)
+            self.hole(text, start, end);
         }
     }
 

@@ -20,14 +20,15 @@ use crate::shape::{Collect, HOLE, Kind, Shape};
 #[must_use]
 pub fn variables(template: &str, text: &[u8]) -> Option<Vec<Range<usize>>> {
     let message = line::message(text);
-    let base = message_start(&text[..text.len().min(crate::scan::MAX_BYTES)].trim_ascii_end());
+    let base = message_start(text[..text.len().min(crate::scan::MAX_BYTES)].trim_ascii_end());
     let mut collect = Collect::default();
     line::read(text, &mut collect);
     // A hole is one value if that fits, and any text if not.
-    let Some(found) = [Kind::Hole, Kind::Many].into_iter().find_map(|hole| align::holes(&parse(template, hole), &collect.shape))
-    else {
-        return literally(template, message)
-            .map(|ranges| ranges.into_iter().map(|range| base + range.start..base + range.end).collect());
+    let wanted = template.matches(HOLE).count();
+    let describing = |hole| align::holes(&parse(template, hole), &collect.shape).filter(|found| found.len() == wanted);
+    let Some(found) = [Kind::Hole, Kind::Many].into_iter().find_map(describing) else {
+        let ranges = literally(template, message)?;
+        return Some(ranges.into_iter().map(|range| base + range.start..base + range.end).collect());
     };
     let end_of = |index: usize| if index == 0 { 0 } else { collect.spans[index - 1].1 };
     let ranges = found.into_iter().map(|(from, to)| {
