@@ -148,6 +148,8 @@ impl Header<'_> {
     /// Skips what follows the times: host, level, process, thread, component.
     fn fields(&mut self, stamp: Stamp) {
         let mut had_level = false;
+        // As in logcat, where a tag always follows.
+        let mut letter_level = false;
         let mut had_name = false;
         if self.peek() == b'|' {
             return self.piped();
@@ -175,8 +177,11 @@ impl Header<'_> {
             }
             let end = self.chunk_end(start);
             let chunk = &self.line[start..end];
-            if !had_level && level(chunk) {
+            // `error: …` begins a message; so does `ERROR: …` behind the name of the program.
+            let begins_message = chunk.ends_with(b":") && (had_name || chunk[0].is_ascii_lowercase());
+            if !had_level && level(chunk) && !begins_message {
                 had_level = true;
+                letter_level = chunk.len() == 1;
                 self.at = end;
                 // `INFO  name  message`, in columns.
                 self.padded_name();
@@ -186,6 +191,7 @@ impl Header<'_> {
                 break;
             }
             if !had_level && let Some(end) = self.level_ahead(start) {
+                letter_level = self.line[..end].iter().rev().take_while(|byte| **byte > b' ').count() == 1;
                 self.at = end;
                 had_level = true;
                 self.padded_name();
@@ -215,7 +221,7 @@ impl Header<'_> {
                 self.at = end;
                 break;
             }
-            if let Some(tag) = self.name(start, had_level) {
+            if let Some(tag) = self.name(start, had_level, letter_level) {
                 // A process id is not yet the name.
                 had_name = chunk.iter().any(u8::is_ascii_alphabetic);
                 self.at = tag;
@@ -353,9 +359,20 @@ impl Header<'_> {
     }
 
     /// The component: `org.x.Y:`, `name -`, or, after a level, a dotted name.
-    fn name(&self, start: usize, had_level: bool) -> Option<usize> {
+    fn name(&self, start: usize, had_level: bool, any: bool) -> Option<usize> {
         if let Some(end) = self.tag(start) {
-            return Some(end);
+            // A word before a colon may as well begin the message.
+            let name = &self.line[start..end];
+            let is_plain = |name: &[u8]| name.iter().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b':' | b' '));
+            let one_case = name.iter().all(|byte| !byte.is_ascii_uppercase()) || name.iter().all(|byte| !byte.is_ascii_lowercase());
+            if any
+                || !is_plain(name)
+                || !one_case && name[1..].iter().any(u8::is_ascii_uppercase)
+                || name.windows(2).any(|two| two == b"::")
+            {
+                return Some(end);
+            }
+            return None;
         }
         let end = self.chunk_end(start);
         let chunk = &self.line[start..end];

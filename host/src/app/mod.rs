@@ -30,6 +30,7 @@ use crate::errors::{self, Errors};
 use crate::http::guard::Guard;
 use crate::http::{Connections, page, server, status as status_api};
 use crate::inputs::files::FileStatuses;
+use crate::inputs::journald::JournalStatus;
 use crate::inputs::syslog::{self, Syslog};
 use crate::inputs::{self, InputState, system};
 use crate::logs::{self, Logs};
@@ -54,6 +55,8 @@ pub struct Kept {
     pub otlp_listener: Option<std::net::TcpListener>,
     /// Listen for syslog, with their connections.
     pub syslog: syslog::KeptSockets,
+    /// Listens for OTLP by gRPC.
+    pub otlp_grpc_listener: Option<std::net::TcpListener>,
     /// Where the own log comes out.
     pub own_log: Option<own_log::Queue>,
     /// Counters, so that totals go on.
@@ -68,6 +71,7 @@ pub struct Host {
     address: SocketAddr,
     otlp_address: Option<SocketAddr>,
     syslog_addresses: Vec<SocketAddr>,
+    otlp_grpc_address: Option<SocketAddr>,
     shutdown: CancellationToken,
     forwarded: CancellationToken,
     tasks: JoinSet<()>,
@@ -102,8 +106,11 @@ impl Host {
             format!("cannot listen on {}: choose another address with --listen or server.listen", config.server.listen)
         })?;
         let address = listener.local_addr()?;
-        let (otlp_listener, otlp_problem) = bind_otlp(&mut kept.otlp_listener, config.server.otlp_listen);
+        let (otlp_listener, otlp_problem) = bind_otlp(&mut kept.otlp_listener, config.server.otlp_listen, "otlp_listen");
         let otlp_address = otlp_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let (grpc_listener, grpc_problem) =
+            bind_otlp(&mut kept.otlp_grpc_listener, config.server.otlp_grpc_listen, "otlp_grpc_listen");
+        let otlp_grpc_address = grpc_listener.as_ref().and_then(|listener| listener.local_addr().ok());
 
         let syslog = Syslog::bind(&config.inputs.syslog, &kept.syslog)?;
 
@@ -126,6 +133,7 @@ impl Host {
         let shutdown = CancellationToken::new();
         let files = FileStatuses::default();
         let syslog_statuses = syslog.statuses(&own);
+        let journal = JournalStatus::default();
         let ended = Ended::default();
         let (janitor, findings) =
             Janitor::new(logs.clone(), metrics.clone(), &config.storage, &config.logging, clock.clone(), &own);
@@ -134,7 +142,8 @@ impl Host {
             clock: clock.clone(),
             address,
             otlp_address,
-            otlp_problem,
+            otlp_grpc_address,
+            otlp_problems: otlp_problem.into_iter().chain(grpc_problem).collect(),
             logs: logs.clone(),
             metrics: metrics.clone(),
             errors: errors.clone(),
@@ -144,6 +153,7 @@ impl Host {
             analysis: analysis.clone(),
             files: files.clone(),
             syslog: syslog_statuses.clone(),
+            journal: journal.clone(),
             ended: ended.clone(),
             janitor: findings,
             config: config.clone(),
@@ -155,8 +165,8 @@ impl Host {
 
         let mut tasks = JoinSet::new();
         let connections = Connections::new(&own);
-        if let Some(listener) = otlp_listener {
-            let routes = server::assemble(inputs::otlp_routes(input_state), &documentation(), guard.clone());
+        for listener in otlp_listener.into_iter().chain(grpc_listener) {
+            let routes = server::assemble(inputs::otlp_routes(input_state.clone()), &documentation(), guard.clone());
             spawn_server(&mut tasks, &connections, listener, routes, &shutdown);
         }
         let routes = server::assemble(router, &documentation(), guard);
@@ -185,6 +195,17 @@ impl Host {
         let syslog_addresses = syslog.addresses();
         let listen = syslog.run(syslog_statuses, Arc::new(logs.clone()), clock.clone(), kept.syslog.clone(), shutdown.clone());
         tasks.spawn(watched("inputs.syslog", ended.clone(), listen));
+        if let Some(input) = config.inputs.stdin.clone() {
+            let (clock, own, stop) = (clock.clone(), own.clone(), shutdown.clone());
+            let lines = inputs::stdin::Lines::of_standard_input();
+            let follow = inputs::stdin::follow(input, lines, Arc::new(logs.clone()), clock, own, stop);
+            tasks.spawn(watched("inputs.stdin", ended.clone(), unfailing(follow)));
+        }
+        if let Some(input) = config.inputs.journald.clone() {
+            let (clock, own, stop) = (clock.clone(), own.clone(), shutdown.clone());
+            let follow = inputs::journald::follow(input, Arc::new(logs.clone()), journal, clock, own, stop);
+            tasks.spawn(watched("inputs.journald", ended.clone(), unfailing(follow)));
+        }
         if config.performance.auto_start {
             let performance = config.performance.clone();
             let collect = system::collect(metrics.clone(), own.clone(), performance, data.clone(), clock.clone(), shutdown.clone());
@@ -223,6 +244,7 @@ impl Host {
             address,
             otlp_address,
             syslog_addresses,
+            otlp_grpc_address,
             shutdown,
             forwarded,
             tasks,
@@ -247,6 +269,12 @@ impl Host {
     #[must_use]
     pub fn otlp_address(&self) -> Option<SocketAddr> {
         self.otlp_address
+    }
+
+    /// Returns the address at which exporters look for gRPC, if there is one.
+    #[must_use]
+    pub fn otlp_grpc_address(&self) -> Option<SocketAddr> {
+        self.otlp_grpc_address
     }
 
     /// Returns the addresses that take syslog, in the order of the configuration.
@@ -390,8 +418,13 @@ fn bind(kept: &mut Option<std::net::TcpListener>, address: SocketAddr) -> std::i
     TcpListener::from_std(listener)
 }
 
-/// Binds the OTLP port if it is wanted; that it is taken is a warning, since the main port takes OTLP too.
-fn bind_otlp(kept: &mut Option<std::net::TcpListener>, address: Option<SocketAddr>) -> (Option<TcpListener>, Option<String>) {
+/// Binds a port for OTLP if it is wanted; that it is taken is a warning, since the main port takes OTLP too. `key` is the one of
+/// `server` that says otherwise.
+fn bind_otlp(
+    kept: &mut Option<std::net::TcpListener>,
+    address: Option<SocketAddr>,
+    key: &str,
+) -> (Option<TcpListener>, Option<String>) {
     let Some(address) = address else {
         *kept = None;
         return (None, None);
@@ -400,7 +433,10 @@ fn bind_otlp(kept: &mut Option<std::net::TcpListener>, address: Option<SocketAdd
         Ok(listener) => (Some(listener), None),
         Err(error) => {
             tracing::warn!(%address, %error, "the OTLP port {address} is not served; OTLP goes to the main port");
-            (None, Some(format!("{address} is not served: {error}")))
+            let problem = format!(
+                "the OTLP port {address} is not served: {error}: end the other program, or set server.{key}; the main port takes OTLP, too"
+            );
+            (None, Some(problem))
         }
     }
 }

@@ -125,8 +125,11 @@ pub struct StartArgs {
     /// Least level of the host's own log.
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// Goes on in the background; returns once the host is ready.
+    /// Reads standard input, too: `app | watchfire start --stdin`. The host goes on when that ends.
     #[arg(long)]
+    pub stdin: bool,
+    /// Goes on in the background; returns once the host is ready.
+    #[arg(long, conflicts_with = "stdin")]
     pub daemon: bool,
     /// Set by --daemon for the process it leaves behind.
     #[arg(long, hide = true, conflicts_with = "daemon")]

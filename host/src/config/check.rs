@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::duration::HumanDuration;
 use super::environment::Environment;
 use super::raw::{
-    RawAlerting, RawConfig, RawErrorTracking, RawInputs, RawLogAnalysis, RawLogging, RawPerformance, RawServer, RawStorage,
+    RawAlerting, RawConfig, RawErrorTracking, RawInputs, RawJournald, RawLogAnalysis, RawLogging, RawPerformance, RawServer,
+    RawStorage,
 };
 use super::shape::join;
 use super::{
-    Alerting, Config, ErrorTracking, FileInput, Inputs, LogAnalysis, LogFormat, Logging, Performance, Secret, Server, Storage,
-    files, receivers, secrets, starter, syslog,
+    Alerting, Config, ErrorTracking, FileInput, Inputs, JournaldInput, LogAnalysis, LogFormat, Logging, Performance, Secret,
+    Server, StdinInput, Storage, files, receivers, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 
@@ -62,6 +63,8 @@ impl Checker<'_> {
         let listen = self.address("server.listen", &raw.listen, token.as_ref());
         let otlp_listen =
             (!raw.otlp_listen.is_empty()).then(|| self.address("server.otlp_listen", &raw.otlp_listen, token.as_ref()));
+        let otlp_grpc_listen = (!raw.otlp_grpc_listen.is_empty())
+            .then(|| self.address("server.otlp_grpc_listen", &raw.otlp_grpc_listen, token.as_ref()));
         if let Some(url) = &raw.external_url
             && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
         {
@@ -74,6 +77,7 @@ impl Checker<'_> {
         Server {
             listen,
             otlp_listen,
+            otlp_grpc_listen,
             token,
             external_url: raw.external_url.map(|url| url.trim_end_matches('/').to_owned()),
             max_request_bytes: usize::try_from(raw.max_request_bytes).unwrap_or(usize::MAX),
@@ -123,14 +127,32 @@ impl Checker<'_> {
     }
 
     fn inputs(&mut self, raw: RawInputs) -> Inputs {
+        let journald = raw.journald.map(|journald| self.journald(journald));
+        let stdin = raw.stdin.map(|stdin| StdinInput { service: stdin.service });
         let syslog = syslog::check(self, raw.syslog);
         let Some(files) = raw.files else {
             let system = self.environment.system_logs().iter();
             let files = system.map(FileInput::at);
-            return Inputs { own_log: raw.own_log, files: files.collect(), syslog };
+            return Inputs { own_log: raw.own_log, files: files.collect(), journald, stdin, syslog };
         };
         let files = files::check(self, files);
-        Inputs { own_log: raw.own_log, files, syslog }
+        Inputs { own_log: raw.own_log, files, journald, stdin, syslog }
+    }
+
+    fn journald(&mut self, raw: RawJournald) -> JournaldInput {
+        for (index, unit) in raw.units.iter().enumerate() {
+            if unit.trim().is_empty() {
+                self.fault(format!("inputs.journald.units[{index}]"), "expected the name of a unit such as `nginx.service`");
+            }
+        }
+        if let Some(path) = raw.directory.as_ref().filter(|path| !path.is_dir()) {
+            self.fault(
+                "inputs.journald.directory",
+                format!("expected a folder of journal files, and `{}` is none", path.display()),
+            );
+        }
+        let directory = raw.directory.map(|path| std::path::absolute(&path).unwrap_or(path));
+        JournaldInput { units: raw.units, directory, from_beginning: raw.from_beginning }
     }
 
     fn logging(&mut self, raw: RawLogging) -> Logging {

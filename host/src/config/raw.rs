@@ -71,6 +71,8 @@ pub struct RawServer {
     pub listen: String,
     /// Address and port that serve OTLP only; empty switches it off. Default: `127.0.0.1:4318`.
     pub otlp_listen: String,
+    /// Address and port that serve OTLP by gRPC; empty switches it off. The other two take gRPC, too. Default: `127.0.0.1:4317`.
+    pub otlp_grpc_listen: String,
     /// What callers from other machines must send as `Authorization: Bearer …`. `WATCHFIRE_TOKEN` sets it too. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<RawSecret>,
@@ -114,6 +116,34 @@ pub struct RawInputs {
     /// Addresses at which syslog is taken. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub syslog: Vec<RawSyslogInput>,
+    /// The systemd journal to follow; `{}` means this machine's. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journald: Option<RawJournald>,
+    /// Whether standard input is read, and how; `{}` means with defaults. `watchfire start --stdin` does so too. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<RawStdin>,
+}
+
+/// How standard input is read: a record for each line.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawStdin {
+    /// `service.name` for lines that do not say theirs. Default: what a syslog prefix says, else `stdin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
+/// The systemd journal to follow, through `journalctl`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawJournald {
+    /// Units to follow, such as `nginx.service`; patterns such as `app-*` too. Default: all.
+    pub units: Vec<String>,
+    /// Folder of journal files to read instead of the machine's own. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// Whether a journal that is new to the host is read from its beginning. Default: false, from its end.
+    pub from_beginning: bool,
 }
 
 /// Files to follow: one, or all that patterns mean.
@@ -427,6 +457,7 @@ impl Default for RawServer {
         Self {
             listen: server.listen.to_string(),
             otlp_listen: server.otlp_listen.map(|address| address.to_string()).unwrap_or_default(),
+            otlp_grpc_listen: server.otlp_grpc_listen.map(|address| address.to_string()).unwrap_or_default(),
             token: None,
             token_file: None,
             external_url: None,
@@ -450,7 +481,7 @@ impl Default for RawStorage {
 
 impl Default for RawInputs {
     fn default() -> Self {
-        Self { own_log: Config::default().inputs.own_log, files: None, syslog: Vec::new() }
+        Self { own_log: Config::default().inputs.own_log, files: None, journald: None, stdin: None, syslog: Vec::new() }
     }
 }
 

@@ -27,7 +27,8 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let combined = r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#;
+        let combined =
+            r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#;
         Self { format: combined.to_owned(), drop_paths: Vec::new() }
     }
 }
@@ -59,11 +60,13 @@ impl Parser for AccessLog {
     type Config = Config;
 
     fn descriptor() -> Descriptor {
-        Descriptor::new("access-log", env!("CARGO_PKG_VERSION"), "Reads access logs in a log_format of one's own").config_schema(SCHEMA)
+        Descriptor::new("access-log", env!("CARGO_PKG_VERSION"), "Reads access logs in a log_format of one's own")
+            .config_schema(SCHEMA)
     }
 
     fn init(config: Config) -> Result<Self> {
-        let template = Template::new(&config.format).map_err(|problem| Error::configuration(format!("config.format: {problem}")))?;
+        let template =
+            Template::new(&config.format).map_err(|problem| Error::configuration(format!("config.format: {problem}")))?;
         Ok(Self { template, drop_paths: config.drop_paths })
     }
 

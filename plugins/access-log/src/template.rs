@@ -22,7 +22,9 @@ impl Template {
             let after = &rest[at + 1..];
             let (name, after) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
                 Some((name, after)) => (name, after),
-                None => after.split_at(after.find(|char: char| !char.is_ascii_alphanumeric() && char != '_').unwrap_or(after.len())),
+                None => {
+                    after.split_at(after.find(|char: char| !char.is_ascii_alphanumeric() && char != '_').unwrap_or(after.len()))
+                }
             };
             if name.is_empty() {
                 return Err("a `$` has no name".to_owned());

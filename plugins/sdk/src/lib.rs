@@ -87,9 +87,9 @@ pub use channel::{Channel, Exchange, Failure, Notification, Outcome, Reply, Requ
 pub use descriptor::{Columns, Descriptor, Limits, Subscription};
 #[doc(hidden)]
 pub use export::set_up;
-pub use parser::{Origin, Parser, Record as ParsedRecord, Records};
 #[doc(hidden)]
 pub use parser::parse as parse_lines;
+pub use parser::{Origin, Parser, Record as ParsedRecord, Records};
 pub use rows::{Attributes, Batch, Row, Rows, Value, ValueKind};
 
 /// Label names and values.
