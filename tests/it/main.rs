@@ -2,6 +2,7 @@
 
 mod alerts;
 mod analysis_findings;
+mod anomalies;
 mod attack;
 mod channel_dingtalk;
 mod channel_secrets;

@@ -210,17 +210,11 @@ impl Checker<'_> {
 
     fn log_analysis(&mut self, raw: &RawLogAnalysis) -> LogAnalysis {
         let default = RawLogAnalysis::default();
-        self.inactive(
-            "log_analysis",
-            "what mines patterns",
-            &[
-                ("analysis_interval", raw.analysis_interval != default.analysis_interval),
-                ("max_patterns", raw.max_patterns != default.max_patterns),
-            ],
-        );
+        self.inactive("log_analysis", "what mines patterns", &[("max_patterns", raw.max_patterns != default.max_patterns)]);
         LogAnalysis {
-            analysis_interval: raw.analysis_interval.0,
+            analysis_interval: self.duration("log_analysis.analysis_interval", raw.analysis_interval, Duration::from_secs(10)),
             max_patterns: raw.max_patterns as usize,
+            detectors: self.detectors(&raw.detectors, raw.max_patterns as usize),
             auto_start: raw.auto_start,
         }
     }
@@ -278,14 +272,14 @@ impl Checker<'_> {
         }
     }
 
-    fn duration(&mut self, path: &str, duration: HumanDuration, least: Duration) -> Duration {
+    pub(super) fn duration(&mut self, path: &str, duration: HumanDuration, least: Duration) -> Duration {
         if duration.0 < least {
             self.fault(path, format!("expected a duration of at least {}, found {duration}", HumanDuration(least)));
         }
         duration.0
     }
 
-    fn at_least(&mut self, path: &str, number: u64, least: u64) {
+    pub(super) fn at_least(&mut self, path: &str, number: u64, least: u64) {
         if number < least {
             self.fault(path, format!("expected at least {least}, found {number}"));
         }

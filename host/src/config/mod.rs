@@ -17,6 +17,7 @@ use crate::inputs::syslog::SyslogInput;
 use crate::plugins::PluginsConfig;
 
 mod check;
+mod detectors;
 pub mod duration;
 pub mod environment;
 pub mod error;
@@ -26,6 +27,7 @@ pub mod load;
 pub(crate) mod plugins;
 pub mod raw;
 pub mod raw_conditions;
+pub mod raw_detectors;
 pub mod raw_plugins;
 mod raw_rule;
 pub mod raw_syslog;
@@ -290,11 +292,13 @@ impl Alerting {
 /// `log_analysis`.
 #[derive(Clone, Debug)]
 pub struct LogAnalysis {
-    /// How often patterns are looked at: not yet.
+    /// How often is looked for what is unusual.
     pub analysis_interval: Duration,
     /// Patterns held in memory per source.
     pub max_patterns: usize,
-    /// Whether analyzers run.
+    /// How the built-in detectors judge.
+    pub detectors: watchfire_anomalies::Settings,
+    /// Whether analyzers and detectors run.
     pub auto_start: bool,
 }
 
@@ -343,7 +347,12 @@ impl Default for Config {
                 receivers: Vec::new(),
                 disabled_receivers: Vec::new(),
             },
-            log_analysis: LogAnalysis { analysis_interval: Duration::from_secs(300), max_patterns: 1000, auto_start: true },
+            log_analysis: LogAnalysis {
+                analysis_interval: Duration::from_secs(300),
+                max_patterns: 1000,
+                detectors: watchfire_anomalies::Settings::default(),
+                auto_start: true,
+            },
             plugins: PluginsConfig::default(),
             warnings: Vec::new(),
         }
