@@ -2,6 +2,7 @@
 
 mod alerts;
 mod analysis_findings;
+mod anomalies;
 mod attack;
 mod channel_dingtalk;
 mod channel_secrets;
@@ -13,6 +14,7 @@ mod crash_delivery;
 mod crash_files;
 mod crash_ingest;
 mod crash_metrics;
+mod crash_retention;
 mod daemon;
 mod documentation;
 mod elastic;

@@ -8,9 +8,11 @@ mod disk;
 mod grpc;
 mod host;
 mod ingest;
+mod kinds;
 mod machine;
 mod payloads;
 mod plugins;
+mod ratio;
 mod report;
 mod rest;
 mod search;
@@ -96,6 +98,15 @@ enum Mode {
         #[arg(long)]
         under_ingest: bool,
     },
+    /// How small logs of common programs become, with all indexes, and how quickly a block is written and read.
+    Ratio {
+        /// Records of each kind.
+        #[arg(long, default_value_t = 300_000)]
+        records: usize,
+        /// Lines of this file instead; may be given more than once.
+        #[arg(long)]
+        file: Vec<PathBuf>,
+    },
     /// Everything, one after the other.
     All(Load),
 }
@@ -119,7 +130,7 @@ struct Load {
 
 fn main() -> anyhow::Result<()> {
     let Arguments { mode, mut target } = Arguments::parse();
-    if target.url.is_none() {
+    if target.url.is_none() && !matches!(mode, Mode::Ratio { .. }) {
         target.host_binary = Some(host::binary(target.host_binary.take())?);
     }
     machine::report(&target)?.print();
@@ -142,6 +153,7 @@ fn expand(mode: Mode) -> Vec<Mode> {
         Mode::Bulk(Load { records: load.records.min(2_000_000), ..load.clone() }),
         Mode::Tail { records: load.records.min(2_000_000) },
         Mode::Plugins,
+        Mode::Ratio { records: 300_000, file: vec![] },
         Mode::Disk(load),
         Mode::Search { records: 10_000_000, fresh: false, runs: 7, under_ingest: false },
     ]
@@ -161,6 +173,7 @@ fn run(mode: &Mode, target: &Target) -> anyhow::Result<Report> {
         Mode::Plugins => plugins::measure(target),
         Mode::Disk(load) => disk::measure(load, target),
         Mode::Search { records, fresh, runs, under_ingest } => search::measure(*records, *fresh, *runs, *under_ingest, target),
+        Mode::Ratio { records, file } => ratio::measure(*records, file, target),
         Mode::All(_) => unreachable!("`expand` has replaced it"),
     }
 }
