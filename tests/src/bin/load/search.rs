@@ -70,10 +70,10 @@ pub(crate) fn measure(records: usize, fresh: bool, runs: usize, under_ingest: bo
     if under_ingest {
         let stop = AtomicBool::new(false);
         let sent = AtomicUsize::new(0);
-        report = std::thread::scope(|scope| {
+        report = std::thread::scope(|scope| -> anyhow::Result<Report> {
             let sender = scope.spawn(|| send_until(&host, &stop, &sent));
             let started = Instant::now();
-            let mut measured = Ok(report);
+            let mut measured: anyhow::Result<Report> = Ok(report);
             for (what, path, q) in QUESTIONS {
                 measured =
                     measured.and_then(|report| Ok(report.line(&format!("{what}, under ingest"), ask(&host, path, q, runs)?)));
