@@ -331,6 +331,7 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let data = &config.storage.data_dir;
         let logs = Logs::open(data, config.logging.retention, &clock, &own)?;
+        logs.keep_services(config.logging.retention_by_service.clone());
         let settings = MetricsSettings {
             history_size: config.performance.history_size,
             retention: config.storage.metrics_retention,
@@ -383,6 +384,8 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
 pub fn documentation() -> utoipa::openapi::OpenApi {
     server::documentation([
         logs::api::ApiDoc::openapi(),
+        logs::query::api::ApiDoc::openapi(),
+        logs::query::export::ApiDoc::openapi(),
         metrics::api::ApiDoc::openapi(),
         alerts::api::ApiDoc::openapi(),
         delivery::api::ApiDoc::openapi(),
