@@ -35,6 +35,7 @@ use crate::inputs::{self, InputState, system};
 use crate::logs::{self, Logs};
 use crate::metrics::{self, Metrics, MetricsSettings};
 use crate::plugins::{self, Plugins};
+use crate::redaction::Redaction;
 use crate::store::{DataDirectory, Database, StoreError};
 use crate::telemetry::{SelfMetrics, own_log};
 use janitor::Janitor;
@@ -288,6 +289,9 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let data = &config.storage.data_dir;
         let logs = Logs::open(data, config.logging.retention, &clock, &own)?;
+        if let Some(settings) = config.redaction {
+            logs.redact_with(Redaction::open(settings, data, &own)?);
+        }
         let settings = MetricsSettings {
             history_size: config.performance.history_size,
             retention: config.storage.metrics_retention,

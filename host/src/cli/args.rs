@@ -42,6 +42,8 @@ pub enum Command {
     Search(SearchArgs),
     /// Finds the patterns that lines are made from.
     Patterns(PatternsArgs),
+    /// Shows what the host would store of lines: without secrets and personal data.
+    Redact(RedactArgs),
     /// Lists metrics, or shows the series of one.
     Metrics(MetricsArgs),
     /// Lists alerting rules.
@@ -131,6 +133,17 @@ pub struct StartArgs {
     /// Set by --daemon for the process it leaves behind.
     #[arg(long, hide = true, conflicts_with = "daemon")]
     pub detached: bool,
+}
+
+/// `redact`.
+#[derive(Clone, Debug, Args)]
+pub struct RedactArgs {
+    /// Reads standard input, line by line.
+    #[arg(long, required = true)]
+    pub stdin: bool,
+    /// Configuration whose `redaction` holds. Default: the default rules.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `stop`.

@@ -16,6 +16,7 @@ mod metrics;
 mod output;
 mod patterns;
 mod plugin;
+mod redact;
 mod report;
 mod start;
 mod status;
@@ -78,6 +79,7 @@ fn dispatch(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Check(args) => check::check(&args, out),
         Command::CreateConfig(args) => check::create_config(&args, out),
         Command::Patterns(args) if args.stdin => patterns::stdin(&args, out),
+        Command::Redact(args) => redact::run(&args, out),
         Command::CompileComponent { input, output } => {
             crate::plugins::compile_file(&input, &output).map_err(anyhow::Error::msg)?;
             Ok(Exit::Done)
@@ -116,6 +118,7 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Findings(args) => findings::findings(&args, out).await,
         Command::Plugin(args) => plugin::plugin(&args, out).await,
         Command::Patterns(_)
+        | Command::Redact(_)
         | Command::Start(_)
         | Command::Stop(_)
         | Command::Check(_)

@@ -13,7 +13,7 @@ use super::raw::{
 use super::shape::join;
 use super::{
     Alerting, Config, ErrorTracking, FileInput, Inputs, LogAnalysis, LogFormat, Logging, Performance, Secret, Server, Storage,
-    receivers, secrets, starter, syslog,
+    receivers, redaction, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 
@@ -38,6 +38,7 @@ pub(super) fn check(raw: RawConfig, environment: &Environment) -> Checked {
         server: checker.server(raw.server),
         storage: checker.storage(raw.storage),
         inputs: checker.inputs(raw.inputs),
+        redaction: redaction::check(&mut checker, raw.redaction),
         logging: checker.logging(raw.logging),
         performance: checker.performance(&raw.performance),
         error_tracking: Checker::error_tracking(&raw.error_tracking),

@@ -27,6 +27,7 @@ pub mod raw_plugins;
 mod raw_rule;
 pub mod raw_syslog;
 mod receivers;
+pub mod redaction;
 pub mod secret;
 mod secrets;
 pub mod shape;
@@ -50,6 +51,8 @@ pub struct Config {
     pub storage: Storage,
     /// `inputs`.
     pub inputs: Inputs,
+    /// `redaction`, without its key; `None` when it is switched off.
+    pub redaction: Option<watchfire_redact::Settings>,
     /// `logging`: the host's own log.
     pub logging: Logging,
     /// `performance`: the system collector and the metric head.
@@ -243,6 +246,7 @@ impl Default for Config {
                 ballast_bytes: 64 << 20,
             },
             inputs: Inputs { own_log: true, files: Vec::new(), syslog: Vec::new() },
+            redaction: Some(watchfire_redact::Settings::default()),
             logging: Logging {
                 level: Severity::INFO,
                 format: LogFormat::Text,
