@@ -24,6 +24,7 @@ mod otlp;
 mod plugin_hostile;
 mod plugin_isolation;
 mod plugin_lifecycle;
+mod redaction;
 mod reload;
 mod search;
 mod status;

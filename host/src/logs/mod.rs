@@ -179,6 +179,13 @@ impl Logs {
         let _ = self.0.redaction.set(redaction);
     }
 
+    /// Takes out of `batch` what [`Self::ingest`] would take out: for whoever must know before that what will be stored.
+    pub fn redact(&self, batch: &mut LogBatch) {
+        if let Some(redaction) = self.0.redaction.get() {
+            redaction.apply(batch);
+        }
+    }
+
     async fn enqueue(&self, mut batch: LogBatch, offsets: Vec<FileOffset>) -> Result<(), IngestError> {
         let inner = &self.0;
         let busy = || {
@@ -186,9 +193,7 @@ impl Logs {
             let reason = format!("more than {} MiB of logs wait to be written", QUEUE_BYTES >> 20);
             IngestError::Busy { reason, retry_after: Duration::from_secs(1) }
         };
-        if let Some(redaction) = inner.redaction.get() {
-            redaction.apply(&mut batch);
-        }
+        self.redact(&mut batch);
         // A batch larger than the whole queue passes when the queue is empty.
         let permits = batch.memory_bytes().div_ceil(PERMIT_BYTES).clamp(1, QUEUE_BYTES / PERMIT_BYTES) as u32;
         let permit = Arc::clone(&inner.room).try_acquire_many_owned(permits).map_err(|_| busy())?;

@@ -12,6 +12,7 @@ mod plugins;
 mod report;
 mod rest;
 mod start;
+mod syslog;
 mod tail;
 mod wire;
 
@@ -52,6 +53,8 @@ enum Mode {
     Logs(Load),
     /// NDJSON over HTTP: lines per second, acknowledged durable.
     Ndjson(Load),
+    /// Syslog: messages per second over UDP, at a pace that must lose none, or TCP.
+    Syslog(syslog::SyslogLoad),
     /// Lines in a followed file: lines per second, until all are searchable.
     Tail {
         /// Lines to write.
@@ -110,6 +113,8 @@ fn expand(mode: Mode) -> Vec<Mode> {
         Mode::Rest { seconds: 60 },
         Mode::Logs(load.clone()),
         Mode::Ndjson(Load { records: load.records.min(2_000_000), ..load.clone() }),
+        Mode::Syslog(syslog::SyslogLoad::usual(syslog::Transport::Udp)),
+        Mode::Syslog(syslog::SyslogLoad::usual(syslog::Transport::Tcp)),
         Mode::Tail { records: load.records.min(2_000_000) },
         Mode::Plugins,
         Mode::Disk(load),
@@ -120,6 +125,7 @@ fn run(mode: &Mode, target: &Target) -> anyhow::Result<Report> {
     match mode {
         Mode::Logs(load) => ingest::measure(Protocol::Otlp, load, target),
         Mode::Ndjson(load) => ingest::measure(Protocol::Ndjson, load, target),
+        Mode::Syslog(load) => syslog::measure(load, target),
         Mode::Tail { records } => tail::measure(*records, target),
         Mode::Rest { seconds } => rest::measure(Duration::from_secs(*seconds), target),
         Mode::Start => start::measure(target),
