@@ -17,7 +17,7 @@ fn host_with_both(webhook: &WebhookReceiver, smtp: &SmtpServer) -> TestHost {
     TestHost::start_with(|config, folder| {
         config.server.ca_file = Some(smtp.ca_file());
         config.alerting.receivers = vec![webhook_receiver("pager", webhook.url()), smtp.receiver("mail")];
-        let file = FileInput { path: folder.join("app.log"), service: Some("shop".into()), from_beginning: true };
+        let file = FileInput { service: Some("shop".into()), from_beginning: true, ..FileInput::at(folder.join("app.log")) };
         config.inputs.files.push(file);
     })
 }

@@ -57,7 +57,11 @@ async fn exceptions_of_the_opentelemetry_sdk_become_issues() {
 #[tokio::test]
 async fn one_error_is_one_issue_by_attributes_by_text_from_a_file_and_by_capture() {
     let host = TestHost::start_with(|config, folder| {
-        config.inputs.files.push(FileInput { path: folder.join("app.log"), service: Some("shop".into()), from_beginning: true });
+        config.inputs.files.push(FileInput {
+            service: Some("shop".into()),
+            from_beginning: true,
+            ..FileInput::at(folder.join("app.log"))
+        });
     });
     host.client()
         .ingest(&[

@@ -13,7 +13,7 @@ fn host_following(name: &str, before: &str, from_beginning: bool) -> TestHost {
     TestHost::start_with(|config, folder| {
         let path = folder.join(name);
         fs::write(&path, before).expect("a temporary folder can be written");
-        config.inputs.files.push(FileInput { path, service: None, from_beginning });
+        config.inputs.files.push(FileInput { from_beginning, ..FileInput::at(path) });
     })
 }
 

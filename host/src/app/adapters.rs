@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use watchfire_types::{LogBatch, Timestamp};
 
@@ -13,8 +14,11 @@ use crate::analysis::Analysis;
 use crate::analysis::consumer::Records;
 use crate::errors::Errors;
 use crate::errors::types::ErrorEvent;
+use crate::inputs::{LineParser, LineSource, RawLine};
 use crate::logs::Logs;
 use crate::logs::matcher::Matcher;
+use crate::plugins::parsers::ParserSource;
+use crate::plugins::{ParserLine, Parsers};
 use crate::store::StoreError;
 
 impl LogSource for Logs {
@@ -90,4 +94,12 @@ fn is_error(filter: &ErrorFilter, batch: &LogBatch, row: usize) -> bool {
 #[must_use]
 pub fn matchers() -> MatcherFactory {
     Arc::new(|filter: &RecordFilter| Box::new(RuleMatcher { log: Matcher::new(&filter.log), errors: filter.errors.clone() }))
+}
+
+impl LineParser for Parsers {
+    fn parse<'a>(&'a self, name: &'a str, source: &'a LineSource, lines: Vec<RawLine>, now: Timestamp) -> BoxFuture<'a, LogBatch> {
+        let line = |line: RawLine| ParserLine { text: line.text, time: line.given.time, stream: line.given.stream.name() };
+        let source = ParserSource { name: source.name.clone(), service: source.service.clone(), resource: source.resource.clone() };
+        Box::pin(async move { Self::parse(self, name, source, lines.into_iter().map(line).collect(), now).await.batch })
+    }
 }

@@ -163,6 +163,7 @@ impl Host {
         let routes = server::assemble(router, &documentation(), guard);
         spawn_server(&mut tasks, &connections, listener, routes, &shutdown);
         let analyzers = plugins.clone();
+        let parsers = plugins::Parsers::new(plugins.clone(), own.clone());
         // Compiling takes seconds: nobody waits for it.
         let room = plugins.clone();
         tasks.spawn(watched("plugins", ended.clone(), async move { room.look().await }));
@@ -172,11 +173,14 @@ impl Host {
         }
         let follow = inputs::files::follow(
             config.inputs.files.clone(),
-            Arc::new(logs.clone()),
-            files,
-            clock.clone(),
-            own.clone(),
-            shutdown.clone(),
+            inputs::files::Following {
+                sink: Arc::new(logs.clone()),
+                statuses: files,
+                clock: clock.clone(),
+                self_metrics: own.clone(),
+                parsers: Arc::new(parsers),
+                shutdown: shutdown.clone(),
+            },
         );
         tasks.spawn(watched("inputs", ended.clone(), unfailing(follow)));
         let syslog_addresses = syslog.addresses();

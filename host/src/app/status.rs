@@ -14,12 +14,15 @@ use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::errors::Errors;
 use crate::http::status::{MetricStats, Part, PartState, Status, StatusSource};
-use crate::inputs::files::{FileState, FileStatuses};
+use crate::inputs::files::{FileState, FileStatus, FileStatuses};
 use crate::inputs::syslog::{SyslogState, SyslogStatuses};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::plugins::{PluginState, Plugins};
 use crate::store::StoreError;
+
+/// Followed files that `status` shows one by one.
+const MAX_LISTED_FILES: usize = 24;
 
 /// The handles that `status` looks through.
 #[derive(Clone)]
@@ -116,23 +119,34 @@ impl Parts {
 
     fn followed_files(&self) -> Vec<Part> {
         let files = self.files.snapshot();
-        let part = |file: &crate::inputs::files::FileStatus| {
+        let part = |file: &FileStatus| {
             let name = format!("inputs {}", file.path.display());
             let state = match file.state {
                 FileState::Denied | FileState::Failed | FileState::Busy => PartState::Degraded,
-                FileState::Missing => PartState::Inactive,
+                FileState::Missing | FileState::Skipped => PartState::Inactive,
                 _ => PartState::Ok,
             };
-            let detail =
-                if file.detail.is_empty() { format!("{} of {} bytes read", file.offset, file.size) } else { file.detail.clone() };
-            let hint = match state {
-                PartState::Ok => "",
-                PartState::Inactive => "it is read from its beginning as soon as it is there",
-                PartState::Degraded => "its lines wait in the file; they are read once this is mended",
+            let detail = match (file.detail.is_empty(), file.behind()) {
+                (false, _) => file.detail.clone(),
+                (true, 0) => format!("{} of {} bytes read", file.offset, file.size),
+                (true, behind) => format!("{} of {} bytes read, {behind} behind", file.offset, file.size),
+            };
+            let hint = match (state, file.state) {
+                (PartState::Ok, _) => "",
+                (_, FileState::Skipped) => "exclude it, if it is not meant",
+                (PartState::Inactive, _) => "it is read from its beginning as soon as it is there",
+                _ => "its lines wait in the file; they are read once this is mended",
             };
             Part::new(&name, state, detail, hint)
         };
-        files.iter().map(part).collect()
+        if files.len() <= MAX_LISTED_FILES {
+            return files.iter().map(part).collect();
+        }
+        // Of thousands, those are of interest that something is wrong with.
+        let behind: u64 = files.iter().map(FileStatus::behind).sum();
+        let whole = Part::ok("inputs", format!("{} files followed, {behind} bytes behind", files.len()));
+        let wrong = files.iter().map(part).filter(|part| part.state != PartState::Ok).take(MAX_LISTED_FILES);
+        std::iter::once(whole).chain(wrong).collect()
     }
 
     fn syslog_listeners(&self) -> Vec<Part> {

@@ -23,7 +23,11 @@ pub(super) fn check(args: &CheckArgs, out: &mut Output<'_>) -> Answer {
     writeln!(out, "the configuration is fine")?;
     writeln!(out, "  data       {}", config.storage.data_dir.display())?;
     writeln!(out, "  listens    {}", config.server.listen)?;
-    writeln!(out, "  follows    {}", join(config.inputs.files.iter().map(|file| file.path.display().to_string()), "no file"))?;
+    writeln!(
+        out,
+        "  follows    {}",
+        join(config.inputs.files.iter().flat_map(|file| &file.paths).map(|path| path.display().to_string()), "no file")
+    )?;
     writeln!(out, "  rules      {own_rules}, and {} that come with watchfire", alerting.rules.len() - own_rules)?;
     writeln!(
         out,

@@ -120,7 +120,7 @@ pub(super) fn describe(config: &Config, file: Option<&Path>) -> String {
         .performance
         .auto_start
         .then(|| format!("this machine every {}", HumanDuration(config.performance.collection_interval)));
-    let files = config.inputs.files.iter().map(|file| file.path.display().to_string());
+    let files = config.inputs.files.iter().flat_map(|file| &file.paths).map(|path| path.display().to_string());
     let own_log = config.inputs.own_log.then(|| "its own log".to_owned());
     let reads = join(machine.into_iter().chain(files).chain(own_log), "nothing by itself");
     let tells = join(config.alerting.receivers.iter().map(|receiver| receiver.name.clone()), "nobody yet: no receiver is enabled");

@@ -1,8 +1,7 @@
 //! From the file as written to a configuration that can be run: names unique, references resolved, secrets read, defaults applied.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::duration::HumanDuration;
@@ -13,7 +12,7 @@ use super::raw::{
 use super::shape::join;
 use super::{
     Alerting, Config, ErrorTracking, FileInput, Inputs, LogAnalysis, LogFormat, Logging, Performance, Secret, Server, Storage,
-    receivers, redaction, secrets, starter, syslog,
+    files, receivers, redaction, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 
@@ -128,25 +127,11 @@ impl Checker<'_> {
         let syslog = syslog::check(self, raw.syslog);
         let Some(files) = raw.files else {
             let system = self.environment.system_logs().iter();
-            let files = system.map(|path| FileInput { path: path.clone(), service: None, from_beginning: false });
+            let files = system.map(FileInput::at);
             return Inputs { own_log: raw.own_log, files: files.collect(), syslog };
         };
-        let mut seen: HashSet<PathBuf> = HashSet::new();
-        for (index, file) in files.iter().enumerate() {
-            let path = format!("inputs.files[{index}].path");
-            if file.path.as_os_str().is_empty() {
-                self.fault(path, "expected the path of a file");
-            } else if !seen.insert(file.path.clone()) {
-                self.fault(path, format!("`{}` is named twice", file.path.display()));
-            } else if file.path.is_dir() {
-                self.fault(path, format!("expected a file, and `{}` is a folder", file.path.display()));
-            }
-        }
-        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
-        let files = files.into_iter();
-        let files =
-            files.map(|file| FileInput { path: absolute(file.path), service: file.service, from_beginning: file.from_beginning });
-        Inputs { own_log: raw.own_log, files: files.collect(), syslog }
+        let files = files::check(self, files);
+        Inputs { own_log: raw.own_log, files, syslog }
     }
 
     fn logging(&mut self, raw: RawLogging) -> Logging {

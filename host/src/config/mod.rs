@@ -11,6 +11,7 @@ use watchfire_types::Severity;
 
 use crate::alerts::types::Rule;
 use crate::delivery::types::Receiver;
+use crate::inputs::formats::Format;
 use crate::inputs::syslog::SyslogInput;
 use crate::plugins::PluginsConfig;
 
@@ -19,6 +20,7 @@ pub mod duration;
 pub mod environment;
 pub mod error;
 pub mod example;
+mod files;
 pub mod load;
 pub(crate) mod plugins;
 pub mod raw;
@@ -110,15 +112,61 @@ pub struct Inputs {
     pub syslog: Vec<SyslogInput>,
 }
 
-/// A file to follow.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Files to follow.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FileInput {
-    /// Its path.
-    pub path: PathBuf,
-    /// `service.name` for its lines; by default what a syslog prefix says, else the file's name without extension.
+    /// Paths, and patterns of paths.
+    pub paths: Vec<PathBuf>,
+    /// Patterns of files that are left out.
+    pub exclude: Vec<String>,
+    /// `service.name` for its lines; by default what a line says, else the file's name without extension.
     pub service: Option<String>,
+    /// Attributes of what produced the lines.
+    pub attributes: Vec<(String, String)>,
     /// Whether a file that is new to the host is read from its beginning. Default false: from its end.
     pub from_beginning: bool,
+    /// What its lines are. Default: found out.
+    pub format: Format,
+    /// Its characters. Default: UTF-8.
+    pub encoding: Option<&'static encoding_rs::Encoding>,
+    /// Which lines are one record.
+    pub multiline: Multiline,
+}
+
+impl FileInput {
+    /// Returns the input of one file, or of a pattern, with the defaults for all else.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { paths: vec![path.into()], ..Self::default() }
+    }
+}
+
+/// Which lines are one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multiline {
+    /// Whether any are put together.
+    pub enabled: bool,
+    /// Regular expression of lines that begin a record.
+    pub start: Option<String>,
+    /// Regular expression of lines that go on with the one before.
+    pub continues: Option<String>,
+    /// How long a record waits for more of its lines.
+    pub timeout: Duration,
+    /// Most lines of a record with patterns.
+    pub max_lines: usize,
+}
+
+impl Default for Multiline {
+    fn default() -> Self {
+        Self { enabled: true, start: None, continues: None, timeout: Self::TRACE_TIMEOUT, max_lines: 1000 }
+    }
+}
+
+impl Multiline {
+    /// How long a stack trace waits: programs write one in one go.
+    pub const TRACE_TIMEOUT: Duration = Duration::from_millis(200);
+    /// How long a record waits whose lines are found by patterns.
+    pub const PATTERN_TIMEOUT: Duration = Duration::from_secs(1);
 }
 
 /// `logging`.

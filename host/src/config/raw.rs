@@ -119,18 +119,61 @@ pub struct RawInputs {
     pub syslog: Vec<RawSyslogInput>,
 }
 
-/// A file to follow.
+/// Files to follow: one, or all that patterns mean.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["path"]))]
 pub struct RawFileInput {
-    /// Its path. Required.
-    pub path: PathBuf,
-    /// `service.name` for its lines. Default: what a syslog prefix says, else the file's name without extension.
+    /// A path, or a pattern such as `/var/log/**/*.log`: `*` within a name, `**` for any folders, `?`, `[a-z]`, `{a,b}`. This or `paths` is required.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Several paths or patterns. Default: none but `path`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PathBuf>,
+    /// Patterns of files that are left out; one without a slash means names. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// `service.name` for its lines. Default: what a line says, else the file's name without extension.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// Whether a file that is new to the host is read from its beginning. Default: false, from its end.
+    /// Attributes of what produced the lines, such as `deployment.environment.name`. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// Whether a file that is new to the host is read from its beginning. Files that appear later always are. Default: false, from its end.
     pub from_beginning: bool,
+    /// `auto`, `raw`, `text`, `json`, `logfmt`, `syslog`, `cri`, `docker`, `klog`, `access`, `nginx_error`, `apache_error`, `postgres`, or `parser:NAME` for a component. Default: `auto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Character encoding, by its WHATWG name: `gbk`, `gb18030`, `big5`, `shift_jis`, `utf-16le`, `windows-1252`. Default: UTF-8, or UTF-16 where the file says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// Which lines are one record. Default: stack traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<RawMultiline>,
+}
+
+/// Which lines are one record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawMultiline {
+    /// Whether lines are put together at all. Default: true.
+    pub enabled: bool,
+    /// Regular expression of the lines that begin a record; all others go on with it. Default: none, stack traces are found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// Regular expression of the lines that go on with the record before. Default: none.
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
+    /// How long a record waits for more of its lines. Default: `1s` with patterns, `200ms` for stack traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<HumanDuration>,
+    /// Most lines of a record with patterns. Default: 1000.
+    pub max_lines: u32,
+}
+
+impl Default for RawMultiline {
+    fn default() -> Self {
+        Self { enabled: true, start: None, continues: None, timeout: None, max_lines: 1000 }
+    }
 }
 
 /// The host's own log, and how long all logs are kept.

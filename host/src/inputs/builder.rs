@@ -3,6 +3,7 @@
 use std::hash::Hasher;
 
 use rustc_hash::{FxHashMap, FxHasher};
+use watchfire_types::attributes::keys;
 use watchfire_types::log::RecordHead;
 use watchfire_types::{Attributes, LogBatch, LogRecord, Value, ValueRef};
 
@@ -26,6 +27,9 @@ pub struct BatchBuilder {
     extra_bytes: usize,
     /// Hash of a resource to its index.
     resources: FxHashMap<u64, u32>,
+    /// Hash of service and host to the resource that has these, and the last one that was asked for.
+    named: FxHashMap<u64, u32>,
+    last_named: Option<u32>,
     /// Key at each attribute position of the last record that had one there.
     previous_keys: Vec<u32>,
     position: usize,
@@ -42,6 +46,8 @@ impl BatchBuilder {
             budget,
             extra_bytes: 0,
             resources: FxHashMap::default(),
+            named: FxHashMap::default(),
+            last_named: None,
             previous_keys: Vec::new(),
             position: 0,
             last_use: Vec::new(),
@@ -61,6 +67,34 @@ impl BatchBuilder {
         self.extra_bytes += ENTRY_BYTES + attributes.len() * ENTRY_BYTES;
         self.batch.resources.push(attributes);
         self.resources.insert(hash, index);
+        index
+    }
+
+    /// Returns the index of a resource with this service, this host and `more`: without allocating if it was asked for before.
+    pub fn named_resource(&mut self, service: Option<&str>, host: Option<&str>, more: &[(String, Value)]) -> u32 {
+        if let Some(index) = self.last_named
+            && is_named(&self.batch.resources[index as usize], service, host, more)
+        {
+            return index;
+        }
+        let mut hasher = FxHasher::default();
+        for name in [service, host].into_iter().flatten() {
+            hasher.write(name.as_bytes());
+            hasher.write_u8(0xff);
+        }
+        hasher.write_u8(u8::from(service.is_some()));
+        let hash = hasher.finish();
+        let index = match self.named.get(&hash) {
+            Some(index) if is_named(&self.batch.resources[*index as usize], service, host, more) => *index,
+            _ => {
+                let named = [(keys::SERVICE_NAME, service), (keys::HOST_NAME, host)];
+                let named = named.into_iter().filter_map(|(key, name)| Some((key.to_owned(), name?.into())));
+                let index = self.resource(named.chain(more.iter().cloned()).collect());
+                self.named.insert(hash, index);
+                index
+            }
+        };
+        self.last_named = Some(index);
         index
     }
 
@@ -134,6 +168,19 @@ impl BatchBuilder {
     }
 }
 
+/// Returns whether a resource is what [`BatchBuilder::named_resource`] makes of these.
+fn is_named(resource: &Attributes, service: Option<&str>, host: Option<&str>, more: &[(String, Value)]) -> bool {
+    let mut rest = resource.as_slice();
+    for (key, name) in [(keys::SERVICE_NAME, service), (keys::HOST_NAME, host)] {
+        let Some(name) = name else { continue };
+        match rest.split_first() {
+            Some(((found, Value::Text(text)), after)) if found == key && text == name => rest = after,
+            _ => return false,
+        }
+    }
+    rest == more
+}
+
 /// Removes every item whose key came before. Linear for the few keys that records have, and never quadratic.
 pub fn keep_first<T>(items: &mut Vec<T>, key: impl Fn(&T) -> &str) {
     if items.len() <= 32 {
@@ -192,6 +239,19 @@ mod tests {
             }
         }
         assert_eq!(builder.finish(), plain);
+    }
+
+    #[test]
+    fn a_named_resource_is_the_one_that_it_would_be_otherwise() {
+        let more = [("log.file.path".to_owned(), Value::from("/a"))];
+        let mut builder = BatchBuilder::new(usize::MAX);
+        let names =
+            [(Some("a"), Some("h")), (Some("b"), None), (None, Some("h")), (None, None), (Some("h"), None), (Some("a"), Some("h"))];
+        let indices: Vec<u32> = names.iter().map(|(service, host)| builder.named_resource(*service, *host, &more)).collect();
+        assert_eq!(indices, [0, 1, 2, 3, 4, 0]);
+        assert_eq!(builder.named_resource(Some("a"), Some("h"), &[]), 5);
+        let whole = vec![("service.name".to_owned(), "a".into()), ("host.name".to_owned(), "h".into()), more[0].clone()];
+        assert_eq!(builder.resource(whole), 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod body;
 pub mod builder;
 pub mod files;
+pub mod formats;
 pub mod ndjson;
 pub mod otlp;
 pub mod syslog;
@@ -17,8 +18,9 @@ use std::time::Duration;
 
 use axum::Router;
 use futures::future::BoxFuture;
-use watchfire_types::{LogBatch, MetricBatch};
+use watchfire_types::{Attributes, LogBatch, MetricBatch, Timestamp};
 
+use self::formats::Given;
 use crate::clock::Clock;
 use crate::http::ApiError;
 use crate::logs::{FileOffset, Logs};
@@ -46,6 +48,32 @@ impl LogSink for Logs {
     fn file_offsets(&self) -> Result<Vec<FileOffset>, StoreError> {
         Self::file_offsets(self)
     }
+}
+
+/// Reads lines in formats that the host does not know: the parser components, or a test.
+pub trait LineParser: Send + Sync + 'static {
+    /// Returns the records that parser `name` makes of `lines`. What it cannot read is a record of its own, with the reason.
+    fn parse<'a>(&'a self, name: &'a str, source: &'a LineSource, lines: Vec<RawLine>, now: Timestamp) -> BoxFuture<'a, LogBatch>;
+}
+
+/// Where lines for a parser come from.
+#[derive(Clone, Debug, Default)]
+pub struct LineSource {
+    /// A file's path, or the input's name.
+    pub name: String,
+    /// `service.name` of records that name none.
+    pub service: String,
+    /// Other attributes of what produced them.
+    pub resource: Attributes,
+}
+
+/// A line for a parser.
+#[derive(Clone, Debug)]
+pub struct RawLine {
+    /// Its text.
+    pub text: String,
+    /// What its envelope said.
+    pub given: Given,
 }
 
 /// Takes points; the metrics engine, or a test.

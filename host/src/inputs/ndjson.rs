@@ -202,11 +202,6 @@ pub(super) fn push_text(
     push_line(builder, &syslog_prefix::parse(text, defaults.now, defaults.zone), defaults, unnamed)
 }
 
-/// Appends a line of text in which nothing is to be recognised.
-pub(super) fn push_plain(builder: &mut BatchBuilder, text: &str, defaults: &Defaults<'_>) -> Result<(), OverBudget> {
-    push_line(builder, &syslog_prefix::Line { message: text, ..Default::default() }, defaults, None)
-}
-
 fn push_line(
     builder: &mut BatchBuilder,
     line: &syslog_prefix::Line<'_>,

@@ -97,7 +97,7 @@ fn iso_time<'a>(line: &'a str, zone: &TimeZone) -> Option<(Timestamp, &'a str)> 
 }
 
 /// Reads what follows an ISO time: `host program[123]: message` if it looks like that, else all of it is the message.
-fn after_iso_time(rest: &str) -> Line<'_> {
+pub(super) fn after_iso_time(rest: &str) -> Line<'_> {
     if let Some((host, after)) = rest.split_once(' ')
         && !host.is_empty()
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'))
@@ -113,7 +113,7 @@ fn after_iso_time(rest: &str) -> Line<'_> {
 }
 
 /// Reads `program[123]: message`; without such a tag all of it is the message.
-fn tagged(text: &str) -> Line<'_> {
+pub(super) fn tagged(text: &str) -> Line<'_> {
     let whole = Line { message: text, ..Line::default() };
     let Some((tag, message)) = text.split_once(':') else { return whole };
     let (program, process_id) = match tag.strip_suffix(']').and_then(|tag| tag.rsplit_once('[')) {
@@ -137,8 +137,10 @@ pub fn find_level(message: &str) -> Option<(Severity, &str)> {
         end -= 1;
     }
     let early = &message[..end];
+    // Without one of these there is no key to look for, and most messages have none early.
+    let has_keys = memchr::memchr2(b'=', b'"', early.as_bytes()).is_some();
     for key in ["level=", "lvl=", "severity=", "\"level\":", "\"severity\":"] {
-        if let Some(position) = early.find(key) {
+        if has_keys && let Some(position) = early.find(key) {
             let value = early[position + key.len()..].trim_start().trim_start_matches('"');
             let word = value.split(|char: char| !char.is_ascii_alphabetic()).next().unwrap_or("");
             if let Some(severity) = Severity::from_text(word) {

@@ -29,5 +29,22 @@ pub mod channel {
     });
 }
 
+/// The world of parsers.
+pub mod parser {
+    wasmtime::component::bindgen!({
+        path: "../wit/v0.1",
+        world: "parser-plugin",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "watchfire:plugin/common": super::analyzer::watchfire::plugin::common,
+            "watchfire:plugin/logging": super::analyzer::watchfire::plugin::logging,
+            "watchfire:plugin/config": super::analyzer::watchfire::plugin::config,
+            "watchfire:plugin/metrics": super::analyzer::watchfire::plugin::metrics,
+            "watchfire:plugin/logs": super::analyzer::watchfire::plugin::logs,
+        },
+    });
+}
+
 pub use analyzer::watchfire::plugin::{common, config, kernels, kv, logging, logs, metrics};
 pub use channel::watchfire::plugin::{alerting, secrets};

@@ -8,7 +8,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Store, Trap};
 use wasmtime_wasi::I32Exit;
 
-use super::bindings::{analyzer, channel};
+use super::bindings::{analyzer, channel, parser};
 use super::engine::{Runtime, TICK};
 use super::guest::{Given, Guest};
 use super::kv::Kv;
@@ -26,12 +26,15 @@ pub(super) enum Linked {
     Channel(channel::ChannelPluginPre<Guest>),
     /// An analyzer.
     Analyzer(analyzer::AnalyzerPluginPre<Guest>),
+    /// A parser.
+    Parser(parser::ParserPluginPre<Guest>),
 }
 
 /// What links components to the host, one a world.
 pub(super) struct Linkers {
     channel: Linker<Guest>,
     analyzer: Linker<Guest>,
+    parser: Linker<Guest>,
 }
 
 /// Gives a linker access to the whole of a guest's state.
@@ -51,9 +54,12 @@ impl Linkers {
         wasmtime_wasi::p2::add_to_linker_async(&mut channel)?;
         let mut analyzer = Linker::new(runtime.engine());
         wasmtime_wasi::p2::add_to_linker_async(&mut analyzer)?;
+        let mut parser = Linker::new(runtime.engine());
+        wasmtime_wasi::p2::add_to_linker_async(&mut parser)?;
+        parser::ParserPlugin::add_to_linker::<_, Whole>(&mut parser, |guest| guest)?;
         channel::ChannelPlugin::add_to_linker::<_, Whole>(&mut channel, |guest| guest)?;
         analyzer::AnalyzerPlugin::add_to_linker::<_, Whole>(&mut analyzer, |guest| guest)?;
-        Ok(Self { channel, analyzer })
+        Ok(Self { channel, analyzer, parser })
     }
 
     /// Links `component` as a channel.
@@ -71,6 +77,14 @@ impl Linkers {
     pub(super) fn analyzer(&self, component: &Component) -> wasmtime::Result<Linked> {
         Ok(Linked::Analyzer(analyzer::AnalyzerPluginPre::new(self.analyzer.instantiate_pre(component)?)?))
     }
+
+    /// Links `component` as a parser.
+    ///
+    /// # Errors
+    /// If it imports what this world does not have.
+    pub(super) fn parser(&self, component: &Component) -> wasmtime::Result<Linked> {
+        Ok(Linked::Parser(parser::ParserPluginPre::new(self.parser.instantiate_pre(component)?)?))
+    }
 }
 
 /// The exports of an instance.
@@ -79,6 +93,8 @@ pub(super) enum Exports {
     Channel(channel::ChannelPlugin),
     /// An analyzer's.
     Analyzer(analyzer::AnalyzerPlugin),
+    /// A parser's.
+    Parser(parser::ParserPlugin),
 }
 
 /// A store with an instance in it. After a failure it is of no more use.
@@ -110,6 +126,7 @@ impl Instance {
         let exports = run(runtime, handle, &mut store, "instantiate", limit, async |store| match linked {
             Linked::Channel(pre) => pre.instantiate_async(store).await.map(Exports::Channel),
             Linked::Analyzer(pre) => pre.instantiate_async(store).await.map(Exports::Analyzer),
+            Linked::Parser(pre) => pre.instantiate_async(store).await.map(Exports::Parser),
         })?;
         Ok(Self { store, exports, runtime: runtime.clone(), handle: handle.clone() })
     }

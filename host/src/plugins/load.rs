@@ -30,8 +30,7 @@ pub(super) struct Loaded {
     /// Those of ours that are capabilities.
     pub(super) asks: Capabilities,
     pub(super) descriptor: Descriptor,
-    /// `None` for a kind that this version does not run.
-    pub(super) linked: Option<Linked>,
+    pub(super) linked: Linked,
 }
 
 /// Refuses what is no component.
@@ -69,15 +68,12 @@ pub(super) fn inspect(machinery: &Machinery, component: &Component, given: Given
     }
     let asks = asks(&imports)?;
     let linked = match kind {
-        Kind::Channel => machinery.linkers.channel(component).map(Some),
-        Kind::Analyzer => machinery.linkers.analyzer(component).map(Some),
-        Kind::Parser => Ok(None),
+        Kind::Channel => machinery.linkers.channel(component),
+        Kind::Analyzer => machinery.linkers.analyzer(component),
+        Kind::Parser => machinery.linkers.parser(component),
     };
     let linked = linked.map_err(|error| format!("it does not fit the interface of a {}: {error:#}", kind.name()))?;
-    let descriptor = match &linked {
-        Some(linked) => describe(machinery, linked, given)?,
-        None => Descriptor::default(),
-    };
+    let descriptor = describe(machinery, &linked, given)?;
     Ok(Loaded { kind, imports, asks, descriptor, linked })
 }
 
@@ -168,6 +164,7 @@ fn describe(machinery: &Machinery, linked: &Linked, given: Given) -> Result<Desc
         Ok(match exports {
             Exports::Channel(world) => descriptor!(world.watchfire_plugin_plugin().call_describe(store).await?),
             Exports::Analyzer(world) => descriptor!(world.watchfire_plugin_plugin().call_describe(store).await?),
+            Exports::Parser(world) => descriptor!(world.watchfire_plugin_plugin().call_describe(store).await?),
         })
     });
     described.map_err(|error| error.to_string())

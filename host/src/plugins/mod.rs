@@ -16,6 +16,8 @@ pub mod kv;
 mod load;
 pub mod log;
 pub mod origin;
+mod parsed;
+pub mod parsers;
 pub mod plugin;
 mod room;
 pub mod secrets;
@@ -32,12 +34,14 @@ pub mod wire {
     pub use super::bindings::channel::exports::watchfire::plugin::channel::{
         Batch, Exchange, Failure, Notification, Outcome, Reply, Request, Step,
     };
-    pub use super::bindings::logs::{Finding, LogBatch, MetricSample};
+    pub use super::bindings::logs::{AttributeColumns, Finding, LogBatch, MetricSample, TextColumn};
+    pub use super::bindings::parser::exports::watchfire::plugin::parser::{BytesColumn, Parsed};
 }
 
 pub use cache::compile_file;
 pub use columns::{ATTRIBUTES, BODY, OBSERVED, PATTERN, RESOURCES, TRACE, wire_batch};
 pub use log::LOG_TARGET;
+pub use parsers::{ParsedBatch, ParserLine, Parsers};
 pub use plugin::{AnalyzerInput, AnalyzerInstance, ChannelSession, EgressPolicy, Plugin};
 pub use room::{PluginView, Plugins};
 pub use threads::give_way;

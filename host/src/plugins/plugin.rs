@@ -181,6 +181,7 @@ impl Plugin {
         let set_up = instance.call("init", limit, async |store, exports| match exports {
             Exports::Channel(world) => world.watchfire_plugin_plugin().call_init(store, &config).await,
             Exports::Analyzer(world) => world.watchfire_plugin_plugin().call_init(store, &config).await,
+            Exports::Parser(world) => world.watchfire_plugin_plugin().call_init(store, &config).await,
         })?;
         set_up.map_err(refused)?;
         Ok(instance)
@@ -195,6 +196,7 @@ impl Plugin {
         let text = instance.call("self-test", SETUP_LIMIT, async |store, exports| match exports {
             Exports::Channel(world) => world.watchfire_plugin_plugin().call_self_test(store).await,
             Exports::Analyzer(world) => world.watchfire_plugin_plugin().call_self_test(store).await,
+            Exports::Parser(world) => world.watchfire_plugin_plugin().call_self_test(store).await,
         })?;
         text.map_err(refused)
     }
@@ -221,8 +223,13 @@ impl Plugin {
         Ok(AnalyzerInstance { plugin: Arc::clone(self), instance, calls: 0 })
     }
 
+    /// Makes a store of a parser. Blocks.
+    pub(super) fn start_instance(&self, now: Timestamp) -> Result<Instance, CallError> {
+        self.start(None, &SecretBox::new(Arc::clone(&self.secrets)), now)
+    }
+
     /// Calls into `instance`, counts it, and takes note of a failure.
-    fn call<T>(
+    pub(super) fn call<T>(
         &self,
         instance: &mut Instance,
         function: &'static str,
@@ -247,11 +254,11 @@ fn refused(error: PluginError) -> CallError {
     CallError::Refused { code: error.code, message }
 }
 
-fn host_panicked(function: &'static str) -> CallError {
+pub(super) fn host_panicked(function: &'static str) -> CallError {
     CallError::Trap { function, message: "the host itself failed; its log says how".to_owned() }
 }
 
-fn wrong_kind(function: &'static str) -> CallError {
+pub(super) fn wrong_kind(function: &'static str) -> CallError {
     CallError::Malformed { function, problem: "it is no component of that kind".to_owned() }
 }
 
@@ -321,7 +328,7 @@ impl ChannelSession {
         let work = move || {
             let result = plugin.call(&mut instance, function, now, async |store, exports| match exports {
                 Exports::Channel(world) => call(store, world).await,
-                Exports::Analyzer(_) => Err(wasmtime::format_err!("{}", wrong_kind(function))),
+                Exports::Analyzer(_) | Exports::Parser(_) => Err(wasmtime::format_err!("{}", wrong_kind(function))),
             });
             (result, instance)
         };
@@ -435,7 +442,7 @@ impl AnalyzerInstance {
         self.calls += 1;
         let result = self.plugin.call(&mut self.instance, function, now, async |store, exports| match exports {
             Exports::Analyzer(world) => call(store, world).await,
-            Exports::Channel(_) => Err(wasmtime::format_err!("{}", wrong_kind(function))),
+            Exports::Channel(_) | Exports::Parser(_) => Err(wasmtime::format_err!("{}", wrong_kind(function))),
         });
         if let Some(kv) = self.instance.store.data_mut().kv.as_mut() {
             if result.is_ok() { kv.keep() } else { kv.discard() }

@@ -444,9 +444,7 @@ impl Plugins {
         let refusals = given.refusals.clone();
         let loaded = load::inspect(&machinery, &component, given).map_err(failed)?;
         entry.loaded = Some(loaded.clone());
-        let Some(linked) = loaded.linked.clone() else {
-            return Err(failed(format!("this version does not run {}s", loaded.kind.name())));
-        };
+        let linked = loaded.linked.clone();
         if !(entry.configured || entry.decision.grant.is_some()) {
             return Err((
                 PluginState::NotGranted,

@@ -17,7 +17,7 @@ pub enum Kind {
     Channel,
     /// Reads the log and finds things.
     Analyzer,
-    /// Turns lines into records. Listed, and not run by this version.
+    /// Turns lines into records.
     Parser,
 }
 

@@ -80,3 +80,21 @@ pub mod analyzer {
     });
     pub use exports::watchfire::plugin::analyzer::*;
 }
+
+/// What a parser exports.
+pub mod parser {
+    wit_bindgen::generate!({
+        path: "../../wit/v0.1",
+        inline: "package watchfire:authors; world parsing { export watchfire:plugin/parser@0.1.0; }",
+        world: "watchfire:authors/parsing",
+        with: {
+            "watchfire:plugin/common@0.1.0": crate::bindings::host::common,
+            "watchfire:plugin/logs@0.1.0": crate::bindings::host::logs,
+        },
+        additional_derives: [PartialEq],
+        pub_export_macro: true,
+        export_macro_name: "export_parsing",
+        default_bindings_module: "watchfire_plugin::bindings::parser",
+    });
+    pub use exports::watchfire::plugin::parser::*;
+}

@@ -97,7 +97,39 @@ macro_rules! export_analyzer {
     };
 }
 
-/// What both kinds of components have in common: the one plugin of this store, and what it says of itself.
+/// Makes a component of a type that implements [`Parser`](crate::Parser). To be used once, at the top of the crate.
+#[macro_export]
+macro_rules! export_parser {
+    ($plugin:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "the exports of a component are C functions")]
+        const _: () = {
+            $crate::__described!($plugin, $crate::Parser);
+
+            impl $crate::bindings::parser::Guest for Component {
+                fn parse(
+                    source: ::std::string::String,
+                    hint: ::std::string::String,
+                    lines: $crate::bindings::parser::BytesColumn,
+                    now: u64,
+                ) -> $crate::Result<$crate::bindings::parser::Parsed> {
+                    let origin = $crate::Origin { source: &source, service: &hint, now };
+                    with(|plugin| $crate::parse_lines(plugin, &origin, &lines.offsets, &lines.bytes))
+                }
+            }
+
+    $crate::bindings::described::export_described!(Component with_types_in $crate::bindings::described);
+    $crate::bindings::parser::export_parsing!(Component with_types_in $crate::bindings::parser);
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn() = || {
+            fn is_a_parser<T: $crate::Parser>() {}
+            is_a_parser::<$plugin>();
+        };
+    };
+}
+
+/// What all kinds of components have in common: the one plugin of this store, and what it says of itself.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __described {

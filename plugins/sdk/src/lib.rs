@@ -1,8 +1,9 @@
 //! For authors of watchfire's plugins.
 //!
-//! A plugin is a WebAssembly component: a **channel**, which turns notifications into HTTP requests, or an **analyzer**, which reads log
-//! records and says what it finds. Write one as a crate of type `cdylib`, implement [`Channel`] or [`Analyzer`], name it in
-//! [`export_channel!`] or [`export_analyzer!`], and build it with `cargo build --target wasm32-wasip2 --release`.
+//! A plugin is a WebAssembly component: a **channel**, which turns notifications into HTTP requests, an **analyzer**, which reads log
+//! records and says what it finds, or a **parser**, which makes records of lines. Write one as a crate of type `cdylib`, implement
+//! [`Channel`], [`Analyzer`] or [`Parser`], name it in [`export_channel!`], [`export_analyzer!`] or [`export_parser!`], and build it with
+//! `cargo build --target wasm32-wasip2 --release`.
 //!
 //! ```
 //! use serde::Deserialize;
@@ -72,6 +73,7 @@ pub mod kernels;
 pub mod kv;
 pub mod log;
 pub mod metrics;
+mod parser;
 mod rows;
 pub mod secrets;
 pub mod severity;
@@ -85,6 +87,9 @@ pub use channel::{Channel, Exchange, Failure, Notification, Outcome, Reply, Requ
 pub use descriptor::{Columns, Descriptor, Limits, Subscription};
 #[doc(hidden)]
 pub use export::set_up;
+#[doc(hidden)]
+pub use parser::parse as parse_lines;
+pub use parser::{Origin, Parser, Record as ParsedRecord, Records};
 pub use rows::{Attributes, Batch, Row, Rows, Value, ValueKind};
 
 /// Label names and values.

@@ -249,7 +249,7 @@ fn any_key_can_be_set_from_the_environment() {
     .unwrap();
     assert_eq!(config.alerting.cooldown.as_secs(), 60);
     assert_eq!(config.alerting.rules, []);
-    assert_eq!(config.inputs.files[0].path, Path::new("/a.log"));
+    assert_eq!(config.inputs.files[0].paths, [Path::new("/a.log")]);
     assert_eq!(config.server.otlp_listen, None);
     assert_eq!(config.server.token.unwrap().reveal(), "t0ken");
     let Channel::Email(email) = &config.alerting.receivers[0].channel else { panic!("an e-mail receiver") };

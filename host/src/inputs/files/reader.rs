@@ -1,29 +1,51 @@
-//! One open file: where it has been read to, and what tells it from another of the same name.
+//! An open file: finds the lines in it, and knows it again.
 
-use std::borrow::Cow;
 use std::fs::{File, Metadata, OpenOptions};
-use std::hash::Hasher as _;
+use std::hash::Hasher;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustc_hash::FxHasher;
+use watchfire_types::Timestamp;
 
-use super::multiline::{self, Joined};
-
+use super::positions::Identity;
 use crate::logs::FileOffset;
 
 /// Bytes at the beginning of a file that identify it.
 const FINGERPRINT_BYTES: u64 = 1_024;
-
+/// Bytes before the position that must still be there.
+const TAIL_BYTES: u64 = 64;
 /// Most bytes read at a time.
-pub(super) const CHUNK_BYTES: usize = 1 << 20;
-
+pub(super) const CHUNK_BYTES: usize = 2 << 20;
 /// Longest line; longer ones are split.
 pub(super) const MAX_LINE_BYTES: usize = 256 << 10;
-
 /// Most lines in a batch.
-pub(super) const MAX_LINES: usize = 5_000;
+pub(super) const MAX_LINES: usize = 20_000;
+
+/// How line breaks are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// A byte.
+    #[default]
+    Byte,
+    /// Two bytes, the lesser first.
+    Little,
+    /// Two bytes, the greater first.
+    Big,
+}
+
+/// Lines that may still grow, and how long they have not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    /// Where the first of them begins.
+    pub(super) start: u64,
+    /// How many they are.
+    pub(super) lines: usize,
+    /// When they were first seen like this.
+    pub(super) since: Timestamp,
+}
 
 /// An open file.
 #[derive(Debug)]
@@ -31,98 +53,53 @@ pub(super) struct Reader {
     file: File,
     pub(super) device: u64,
     pub(super) inode: u64,
-    /// End of what has been read and stored.
+    /// End of what has been stored.
     pub(super) offset: u64,
-    /// Hash of the first bytes up to `offset`, [`FINGERPRINT_BYTES`] at most.
-    fingerprint: u64,
-    /// Whether `offset` lies inside a line that was too long.
-    pub(super) inside_line: bool,
+    /// End of what has been read; what lies between is on its way into the store.
+    pub(super) next: u64,
+    /// Whether `offset` and `next` lie inside a line that was too long.
+    inside: (bool, bool),
+    /// Hash of the first bytes, and of how many.
+    head: (u64, u64),
+    /// The bytes before `next`.
+    tail: Vec<u8>,
+    /// Grows when reading begins anew: what was read before is not of this file any more.
+    generation: u32,
+    /// Its size at the last look.
+    pub(super) seen: u64,
+    pub(super) waiting: Option<Waiting>,
 }
 
-/// Lines of a chunk, and where they end.
-#[derive(Debug, Default)]
-pub(super) struct Chunk {
-    bytes: Vec<u8>,
-    lines: Vec<Line>,
-    /// Lines that are one record.
-    joined: Vec<Joined>,
-    /// Offset after the last of them.
-    pub(super) end: u64,
-    /// Whether the last of them is a piece of a line that goes on.
-    pub(super) inside_line: bool,
-}
-
-#[derive(Debug)]
-struct Line {
-    start: usize,
-    end: usize,
+/// Where a line lies in the bytes of its chunk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Line {
+    pub(super) start: u32,
+    pub(super) end: u32,
     /// Where the next one begins.
-    next: usize,
+    pub(super) next: u32,
     /// Whether it is a piece of a longer line.
-    truncated: bool,
+    pub(super) truncated: bool,
     /// Whether it is a piece other than the first.
-    continued: bool,
+    pub(super) continued: bool,
 }
 
-impl Chunk {
-    /// Returns whether there is nothing to store or to step over.
-    pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
+/// Bytes with the lines in them.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    pub(super) bytes: Vec<u8>,
+    pub(super) lines: Vec<Line>,
+    /// Offset of the first byte in the file.
+    pub(super) start: u64,
+    /// Whether these are all whole lines that the file has at present.
+    pub(super) is_all: bool,
+}
 
-    /// Calls `visit` with the text of each record, whether it is a piece of a longer line, and whether it is not the first piece.
-    pub(super) fn for_each<E>(&self, mut visit: impl FnMut(&str, bool, bool) -> Result<(), E>) -> Result<(), E> {
-        let mut joined = self.joined.iter().peekable();
-        let mut at = 0;
-        while let Some(line) = self.lines.get(at) {
-            if let Some(joined) = joined.next_if(|joined| joined.lines.start == at) {
-                let texts: Vec<_> = self.lines[joined.lines.clone()].iter().map(|line| self.text(line)).collect();
-                visit(&texts.join("\n"), false, false)?;
-                at = joined.lines.end;
-                continue;
-            }
-            let text = self.text(line);
-            if !text.trim().is_empty() {
-                visit(&text, line.truncated, line.continued)?;
-            }
-            at += 1;
-        }
-        Ok(())
-    }
-
-    fn text(&self, line: &Line) -> Cow<'_, str> {
-        let bytes = &self.bytes[line.start..line.end];
-        // A hole, left where a writer went on in a file that had been truncated under it.
-        let bytes = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
-        let bytes = &bytes[..bytes.len() - bytes.iter().rev().take_while(|byte| **byte == b'\r').count()];
-        String::from_utf8_lossy(bytes)
-    }
-
-    /// Makes one record of the lines of each stack trace, and of the line before it that `announces` it.
-    pub(super) fn join(&mut self, announces: impl Fn(&str) -> bool) {
-        if multiline::may_hold_trace(&self.bytes) {
-            let texts: Vec<_> =
-                self.lines.iter().map(|line| if line.truncated { Cow::default() } else { self.text(line) }).collect();
-            let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-            self.joined = multiline::join(&texts, announces);
-        }
-    }
-
-    /// Returns whether the last record is a stack trace of which more lines may come.
-    pub(super) fn is_open(&self) -> bool {
-        self.joined.last().is_some_and(|joined| joined.open)
-    }
-
-    /// Leaves the last record, a stack trace, in the file.
-    pub(super) fn leave_last(&mut self) {
-        if let Some(joined) = self.joined.pop()
-            && let (Some(first), Some(last)) = (self.lines.get(joined.lines.start), self.lines.last())
-        {
-            self.end -= (last.next - first.start) as u64;
-            self.lines.truncate(joined.lines.start);
-            self.inside_line = false;
-        }
-    }
+/// A place in a file to which everything has been stored, once it has been.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    pub(super) position: FileOffset,
+    inside_line: bool,
+    generation: u32,
 }
 
 impl Reader {
@@ -136,7 +113,24 @@ impl Reader {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let (device, inode) = identity(&metadata);
-        Ok(Self { file, device, inode, offset: 0, fingerprint: 0, inside_line: false })
+        Ok(Self {
+            file,
+            device,
+            inode,
+            offset: 0,
+            next: 0,
+            inside: (false, false),
+            head: (0, 0),
+            tail: Vec::new(),
+            generation: 0,
+            seen: 0,
+            waiting: None,
+        })
+    }
+
+    /// Returns device and inode.
+    pub(super) fn identity(&self) -> Identity {
+        (self.device, self.inode)
     }
 
     /// Returns the size of the file.
@@ -144,11 +138,25 @@ impl Reader {
         Ok(self.file.metadata()?.len())
     }
 
+    /// Returns when it was last written to.
+    pub(super) fn modified(&self) -> Option<SystemTime> {
+        self.file.metadata().ok()?.modified().ok()
+    }
+
+    /// Returns its first bytes, at most `count`.
+    pub(super) fn begin(&self, count: usize) -> io::Result<Vec<u8>> {
+        let mut head = vec![0; count];
+        let length = self.read_up_to(&mut head, 0)?;
+        head.truncate(length);
+        Ok(head)
+    }
+
     /// Goes to `offset`, with what was read before counted as stored.
     pub(super) fn seek(&mut self, offset: u64) -> io::Result<()> {
-        self.offset = offset;
-        self.inside_line = false;
-        self.fingerprint = self.fingerprint_at(offset)?;
+        self.generation += 1;
+        (self.offset, self.next, self.inside, self.waiting) = (offset, offset, (false, false), None);
+        self.head = (offset.min(FINGERPRINT_BYTES), self.fingerprint_at(offset)?);
+        self.tail = self.before(offset)?;
         Ok(())
     }
 
@@ -159,55 +167,104 @@ impl Reader {
 
     /// Returns whether the file has been truncated, and perhaps written anew, since it was last read.
     pub(super) fn was_truncated(&self) -> io::Result<bool> {
-        Ok(!self.begins_as(self.offset, self.fingerprint)?)
+        Ok(!self.is_copy_of(self)?)
+    }
+
+    /// Returns whether this file has what had been read of `other`.
+    pub(super) fn is_copy_of(&self, other: &Self) -> io::Result<bool> {
+        let (length, fingerprint) = other.head;
+        Ok(self.size()? >= other.next && self.fingerprint_at(length)? == fingerprint && self.before(other.next)? == other.tail)
     }
 
     /// Returns what is to be stored with the lines before `offset`.
     pub(super) fn position(&self, path: &Path, offset: u64) -> io::Result<FileOffset> {
-        let fingerprint = if self.offset.min(FINGERPRINT_BYTES) == offset.min(FINGERPRINT_BYTES) {
-            self.fingerprint
-        } else {
-            self.fingerprint_at(offset)?
-        };
+        let fingerprint = if self.head.0 == offset.min(FINGERPRINT_BYTES) { self.head.1 } else { self.fingerprint_at(offset)? };
         let path = path.to_string_lossy().into_owned();
         Ok(FileOffset { path, device: self.device, inode: self.inode, offset, fingerprint, cursor: String::new() })
     }
 
-    /// Takes note that all up to `position` has been stored.
-    pub(super) fn commit(&mut self, position: &FileOffset, inside_line: bool) {
-        self.offset = position.offset;
-        self.fingerprint = position.fingerprint;
-        self.inside_line = inside_line;
+    /// Takes note that the lines up to `end` are on their way into the store.
+    pub(super) fn advance(&mut self, path: &Path, end: u64, inside_line: bool) -> io::Result<Mark> {
+        let position = self.position(path, end)?;
+        self.head = (end.min(FINGERPRINT_BYTES), position.fingerprint);
+        self.tail = self.before(end)?;
+        self.next = end;
+        self.inside.1 = inside_line;
+        Ok(Mark { position, inside_line, generation: self.generation })
     }
 
-    /// Reads the next complete lines. With `last`, a line that lacks its end counts as complete.
-    pub(super) fn read(&self, last: bool) -> io::Result<Chunk> {
-        let left = self.size()?.saturating_sub(self.offset);
-        let mut chunk = Chunk { end: self.offset, inside_line: self.inside_line, ..Chunk::default() };
-        chunk.bytes = vec![0; left.min(CHUNK_BYTES as u64) as usize];
-        let length = self.read_up_to(&mut chunk.bytes, self.offset)?;
-        chunk.bytes.truncate(length);
+    /// Takes note that all up to `mark` has been stored.
+    pub(super) fn commit(&mut self, mark: &Mark) {
+        if mark.generation == self.generation {
+            self.offset = mark.position.offset;
+            self.inside.0 = mark.inside_line;
+        }
+    }
+
+    /// Goes back to what has been stored.
+    pub(super) fn rewind(&mut self) -> io::Result<()> {
+        if self.next != self.offset {
+            let inside = self.inside.0;
+            self.seek(self.offset)?;
+            self.inside = (inside, inside);
+        }
+        Ok(())
+    }
+
+    /// Returns whether `next` lies inside a line that was too long.
+    pub(super) fn is_inside_line(&self) -> bool {
+        self.inside.1
+    }
+
+    /// Reads the next complete lines into `buffer`. With `last`, a line that lacks its end counts as complete.
+    pub(super) fn read(&mut self, last: bool, unit: Unit, buffer: Vec<u8>) -> io::Result<Lines> {
+        self.seen = self.size()?;
+        let left = self.seen.saturating_sub(self.next);
+        let mut found = Lines { bytes: buffer, start: self.next, ..Lines::default() };
+        found.bytes.clear();
+        if left == 0 {
+            return Ok(Lines { is_all: true, ..found });
+        }
+        found.bytes.resize(left.min(CHUNK_BYTES as u64) as usize, 0);
+        let length = self.read_up_to(&mut found.bytes, self.next)?;
+        found.bytes.truncate(length);
         let at_end = length as u64 == left;
         let mut start = 0;
-        while chunk.lines.len() < MAX_LINES && start < length {
-            let rest = &chunk.bytes[start..];
-            let newline = memchr::memchr(b'\n', &rest[..rest.len().min(MAX_LINE_BYTES + 1)]);
-            let continued = chunk.inside_line;
+        let mut inside_line = self.inside.1;
+        let mut stopped = false;
+        while start < length {
+            if found.lines.len() == MAX_LINES {
+                stopped = true;
+                break;
+            }
+            let rest = &found.bytes[start..];
+            let newline = unit.newline(&rest[..rest.len().min(MAX_LINE_BYTES + 2)]);
+            let continued = inside_line;
             let (end, next, truncated) = match newline {
-                Some(newline) => (start + newline, start + newline + 1, continued),
+                Some(newline) => (start + newline, start + newline + unit.width(), continued),
                 None if rest.len() > MAX_LINE_BYTES => {
-                    let end = start + boundary(rest, MAX_LINE_BYTES);
+                    let length = if unit == Unit::Byte { boundary(rest, MAX_LINE_BYTES) } else { MAX_LINE_BYTES };
+                    let end = start + length;
                     (end, end, true)
                 }
                 None if last && at_end => (length, length, continued),
                 None => break,
             };
-            chunk.inside_line = newline.is_none() && truncated && next < length;
-            chunk.lines.push(Line { start, end, next, truncated, continued });
+            inside_line = newline.is_none() && truncated && next < length;
+            found.lines.push(Line { start: start as u32, end: end as u32, next: next as u32, truncated, continued });
             start = next;
         }
-        chunk.end = self.offset + start as u64;
-        Ok(chunk)
+        found.is_all = at_end && !stopped;
+        Ok(found)
+    }
+
+    /// Returns the bytes before `offset`.
+    fn before(&self, offset: u64) -> io::Result<Vec<u8>> {
+        let start = offset.saturating_sub(TAIL_BYTES);
+        let mut bytes = vec![0; (offset - start) as usize];
+        let length = self.read_up_to(&mut bytes, start)?;
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     fn fingerprint_at(&self, offset: u64) -> io::Result<u64> {
@@ -234,8 +291,24 @@ impl Reader {
     }
 }
 
+impl Unit {
+    fn width(self) -> usize {
+        if self == Self::Byte { 1 } else { 2 }
+    }
+
+    /// Returns where the first line break is.
+    fn newline(self, bytes: &[u8]) -> Option<usize> {
+        let wanted: [u8; 2] = match self {
+            Self::Byte => return memchr::memchr(b'\n', bytes),
+            Self::Little => [b'\n', 0],
+            Self::Big => [0, b'\n'],
+        };
+        bytes.chunks_exact(2).position(|pair| pair == wanted).map(|index| index * 2)
+    }
+}
+
 /// Returns device and inode.
-pub(super) fn identity(metadata: &Metadata) -> (u64, u64) {
+pub(super) fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 

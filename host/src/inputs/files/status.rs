@@ -22,6 +22,8 @@ pub enum FileState {
     Denied,
     /// The store does not take its lines at present; they wait in the file.
     Busy,
+    /// It is no file of lines.
+    Skipped,
     /// Something else is wrong with it.
     Failed,
 }
@@ -38,6 +40,12 @@ pub struct FileStatus {
     pub offset: u64,
     /// Bytes that it has.
     pub size: u64,
+    /// Records read since the start.
+    pub lines: u64,
+    /// How often another file took its name since the start.
+    pub rotations: u64,
+    /// How often it was truncated since the start.
+    pub truncations: u64,
     /// What is wrong and what to do; empty when nothing is.
     pub detail: String,
 }
@@ -45,6 +53,12 @@ pub struct FileStatus {
 impl FileStatus {
     pub(super) fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    /// Returns how many bytes are not stored yet.
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        self.size.saturating_sub(self.offset)
     }
 }
 
@@ -61,5 +75,15 @@ impl FileStatuses {
 
     pub(super) fn set(&self, status: FileStatus) {
         self.0.lock().insert(status.path.clone(), status);
+    }
+
+    pub(super) fn remove(&self, path: &Path) {
+        self.0.lock().remove(path);
+    }
+
+    /// Returns how many files there are, and how many bytes of them are not stored yet.
+    pub(super) fn totals(&self) -> (usize, u64) {
+        let statuses = self.0.lock();
+        (statuses.len(), statuses.values().map(FileStatus::behind).sum())
     }
 }

@@ -1,31 +1,36 @@
 //! Follows one path through growth, rotation, truncation, absence and restarts.
 //!
-//! [`Tail::step`] looks once and returns what is to be stored; [`Tail::commit`] says that it was. Until then nothing moves on, so a
-//! refused batch is read again. No clock, no sleeping, no async: the loop around it is in [`super`].
+//! [`Tail::step`] looks once and returns what is to be stored; [`Tail::commit`] says that it was, [`Tail::rewind`] that it was not. The next
+//! step may be taken before the last one is stored, but not be stored before it. No clock, no sleeping, no async: the loop around it is in
+//! [`super::follow`].
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
 use watchfire_types::attributes::keys;
-use watchfire_types::{LogBatch, Severity, Timestamp, ValueRef};
+use watchfire_types::{LogBatch, Severity, Timestamp, Value, ValueRef};
 
+use super::Input;
+use super::chunk::{Charset, Chunk, Opened};
 use super::permission;
-use super::reader::{Reader, identity};
+use super::positions::{Identity, Positions};
+use super::reader::{Mark, Reader, Waiting, identity};
+use super::siblings;
 use super::status::{FileState, FileStatus};
-use crate::config::FileInput;
-use crate::inputs::builder::BatchBuilder;
-use crate::inputs::ndjson::{self, Defaults, LineRefused};
-use crate::inputs::syslog_prefix;
+use crate::inputs::builder::{BatchBuilder, OverBudget};
+use crate::inputs::formats::{self, Defaults, Detected, Format};
+use crate::inputs::{LineSource, RawLine};
 use crate::logs::FileOffset;
 
 /// How long a rotated file is still read: its writer may not have noticed yet, or finish what it began.
 pub const LINGER: Duration = Duration::from_secs(30);
 
 /// Most rotated files read at a time.
-const MAX_LINGERING: usize = 8;
+const MAX_LINGERING: usize = 32;
 
 /// Bytes that must be equal before a file counts as the copy of a truncated one.
 const MIN_COPY_BYTES: u64 = 64;
@@ -44,13 +49,16 @@ pub enum Step {
 pub struct Pending {
     /// The records.
     pub batch: LogBatch,
+    /// Lines for a parser component, instead of the records.
+    pub raw: Vec<RawLine>,
     /// Positions of every open file of this path, to be stored with them; the file under the path itself comes last.
     pub offsets: Vec<FileOffset>,
     /// Bytes of the lines.
     pub bytes: u64,
-    source: Source,
-    position: FileOffset,
-    inside_line: bool,
+    /// Lines that were longer than a line may be, or pieces of them.
+    pub truncated: u64,
+    mark: Mark,
+    announces: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,43 +73,75 @@ struct Rotated {
     until: Timestamp,
 }
 
+/// What [`Tail::new`] needs to know of the world.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// `host.name` of lines that name no host.
+    pub host: Option<String>,
+    /// Zone of times that name none.
+    pub zone: TimeZone,
+    /// What is known of all files.
+    pub positions: Positions,
+}
+
 /// A followed path.
 #[derive(Debug)]
 pub struct Tail {
-    input: FileInput,
-    host: Option<String>,
-    zone: TimeZone,
+    path: PathBuf,
+    input: Arc<Input>,
+    world: World,
+    detected: Detected,
+    charset: Charset,
     /// Positions of earlier runs that have not been found again yet.
     stored: Vec<FileOffset>,
     main: Option<Reader>,
+    /// Where the path leads, if it is a link.
+    real: PathBuf,
+    /// When the file under the path was last written to.
+    modified: Option<SystemTime>,
     rotated: Vec<Rotated>,
-    /// Whether the path has been looked at, so that a file that appears now is new.
-    looked: bool,
+    /// Whether a file that has not been seen before is read from its beginning.
+    from_beginning: bool,
     /// A position to store though there is no line: that of a file that is followed from its end.
     announce: bool,
-    /// Where the lines ended of which the last were left, since more of a stack trace may come, and whether nothing did.
-    waiting: Option<(u64, bool)>,
+    /// Since when there has been no file under the path.
+    missing_since: Option<Timestamp>,
+    /// What a closed file was like: until that changes there is nothing to read.
+    resting: Option<(Identity, u64, Option<SystemTime>)>,
+    buffer: Vec<u8>,
     status: FileStatus,
     last_growth: Timestamp,
 }
 
 impl Tail {
-    /// Returns a tail of `input` that goes on from `stored`, of which those of other paths are left aside.
+    /// Returns a tail of `path` that goes on from `stored`, of which those of other paths are left aside. A file that is not among them is
+    /// read `from_beginning` or from its end.
     #[must_use]
-    pub fn new(input: FileInput, host: Option<String>, zone: TimeZone, stored: &[FileOffset]) -> Self {
-        let path = input.path.to_string_lossy();
-        let stored = stored.iter().filter(|offset| offset.path == path).cloned().collect();
+    pub fn new(path: PathBuf, input: Arc<Input>, world: World, stored: &[FileOffset], from_beginning: bool) -> Self {
+        let name = path.to_string_lossy();
+        let stored = stored.iter().filter(|offset| offset.path == name).cloned().collect();
+        let mut detected = Detected::new(input.config.format.clone());
+        detected.unnamed = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        // Of the file and not of each line: it is said once.
+        detected.resource = vec![(keys::LOG_FILE_PATH.to_owned(), Value::Text(name.into_owned()))];
+        detected.resource.extend(input.config.attributes.iter().map(|(key, value)| (key.clone(), Value::Text(value.clone()))));
         Self {
-            status: FileStatus::new(&input.path),
+            status: FileStatus::new(&path),
+            charset: Charset::new(input.config.encoding),
+            real: path.clone(),
+            path,
             input,
-            host,
-            zone,
+            world,
+            detected,
             stored,
             main: None,
+            modified: None,
             rotated: Vec::new(),
-            looked: false,
+            from_beginning,
             announce: false,
-            waiting: None,
+            missing_since: None,
+            resting: None,
+            buffer: Vec::new(),
             last_growth: Timestamp::ZERO,
         }
     }
@@ -115,13 +155,71 @@ impl Tail {
     /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.input.path
+        &self.path
+    }
+
+    /// Returns where the path leads, if it is a link.
+    #[must_use]
+    pub fn real(&self) -> &Path {
+        &self.real
+    }
+
+    /// Returns what a parser component is told of its lines.
+    #[must_use]
+    pub fn source(&self) -> LineSource {
+        let service = self.input.config.service.clone().or_else(|| self.detected.unnamed.clone()).unwrap_or_default();
+        let host = self.world.host.iter().map(|host| (keys::HOST_NAME.to_owned(), Value::Text(host.clone())));
+        let resource = host.chain(self.detected.resource.iter().cloned()).collect();
+        LineSource { name: self.path.to_string_lossy().into_owned(), service, resource }
+    }
+
+    /// Returns which input it belongs to.
+    #[must_use]
+    pub fn input(&self) -> &Input {
+        &self.input
     }
 
     /// Returns whether it should be looked at again soon, even if nobody calls.
     #[must_use]
     pub fn is_lively(&self, now: Timestamp) -> bool {
-        !self.rotated.is_empty() || now.since(self.last_growth) < Duration::from_secs(60)
+        !self.rotated.is_empty() || self.missing_since.is_some() || now.since(self.last_growth) < Duration::from_secs(60)
+    }
+
+    /// Returns how long lines that may still grow are to be left alone; `None` if there are none.
+    #[must_use]
+    pub fn waits(&self, now: Timestamp) -> Option<Duration> {
+        let readers = self.rotated.iter().map(|rotated| &rotated.reader).chain(&self.main);
+        let left = |waiting: Waiting| self.input.config.multiline.timeout.saturating_sub(now.since(waiting.since));
+        readers.filter_map(|reader| reader.waiting).map(left).min()
+    }
+
+    /// Returns how many files it holds open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.rotated.len() + usize::from(self.main.is_some())
+    }
+
+    /// Returns whether there is no file under the path any more, nor anything left to read of the one that was.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.main.is_none() && self.rotated.is_empty() && self.status.state == FileState::Missing
+    }
+
+    /// Closes the file until it changes, if all of it has been read.
+    pub fn rest(&mut self) {
+        let Some(main) = &self.main else { return };
+        if !self.rotated.is_empty() || main.next != main.offset || main.waiting.is_some() || self.announce {
+            return;
+        }
+        let (Ok(size), Ok(position)) = (main.size(), main.position(&self.path, main.offset)) else { return };
+        if size != main.seen {
+            // It has grown since: that would never be noticed.
+            return;
+        }
+        // A half line is no reason to hold a file open.
+        self.resting = Some((main.identity(), size, main.modified()));
+        self.stored = vec![position];
+        self.main = None;
     }
 
     /// Looks once. What fails is in the status, and is tried again at the next look.
@@ -137,7 +235,16 @@ impl Tail {
 
     fn try_step(&mut self, now: Timestamp) -> io::Result<Step> {
         if self.main.is_none() {
-            self.open(now)?;
+            if self.is_unchanged() {
+                return Ok(Step::Idle);
+            }
+            if let Err(error) = self.open(now) {
+                // What is left of the file that was there is read nevertheless.
+                if self.rotated.is_empty() {
+                    return Err(error);
+                }
+                self.failed(&error);
+            }
         }
         for index in 0..self.rotated.len() {
             let last = now >= self.rotated[index].until;
@@ -145,14 +252,21 @@ impl Tail {
                 self.rotated[index].until = self.rotated[index].until.max(now.plus(LINGER));
                 return Ok(Step::Batch(Box::new(pending)));
             }
+            if self.rotated[index].reader.waiting.is_some() {
+                // Its last lines come before those of the file after it.
+                return Ok(Step::Idle);
+            }
         }
-        self.rotated.retain(|rotated| now < rotated.until);
+        self.let_go(now);
         let Some(main) = &mut self.main else { return Ok(Step::Idle) };
         if main.was_truncated()? {
-            tracing::info!(path = %self.input.path.display(), "a followed file was truncated; it is read from its beginning");
-            let (offset, fingerprint) = (main.offset, main.position(&self.input.path, main.offset)?.fingerprint);
-            main.seek(0)?;
-            if let Some(copy) = self.find_copy(offset, fingerprint) {
+            tracing::info!(path = %self.path.display(), "a followed file was truncated; it is read from its beginning");
+            let copy = siblings_of(&self.path, &self.real).find_map(|path| copy_of(main, &path));
+            self.status.truncations += 1;
+            if let Some(main) = &mut self.main {
+                main.seek(0)?;
+            }
+            if let Some(copy) = copy {
                 self.rotated.push(Rotated { reader: copy, until: now });
                 return self.try_step(now);
             }
@@ -161,192 +275,326 @@ impl Tail {
             return Ok(Step::Batch(Box::new(pending)));
         }
         // Only at its end is a file let go of for the one that took its name.
-        if self.was_replaced()? {
+        if self.was_replaced(now)? {
             if let Some(reader) = self.main.take() {
-                self.rotated.push(Rotated { reader, until: now.plus(LINGER) });
-                let surplus = self.rotated.len().saturating_sub(MAX_LINGERING);
-                self.rotated.drain(..surplus);
+                self.replace(reader, now);
             }
             return self.try_step(now);
         }
         if self.announce
-            && let Some(main) = &self.main
+            && let Some(main) = &mut self.main
         {
-            let position = main.position(&self.input.path, main.offset)?;
-            let pending = self.pending(LogBatch::default(), 0, Source::Main, position, false)?;
-            return Ok(Step::Batch(Box::new(pending)));
+            let mark = main.advance(&self.path, main.next, false)?;
+            self.announce = false;
+            return self.pending(LogBatch::default(), Vec::new(), 0, mark, true).map(|pending| Step::Batch(Box::new(pending)));
         }
         self.note_following()?;
-        self.waiting = self.waiting.map(|(end, _)| (end, true));
         Ok(Step::Idle)
     }
 
     /// Takes note that what [`Self::step`] returned is durable.
     pub fn commit(&mut self, pending: &Pending) {
-        let reader = match pending.source {
-            Source::Main => self.main.as_mut(),
-            Source::Rotated(index) => self.rotated.get_mut(index).map(|rotated| &mut rotated.reader),
-        };
-        if let Some(reader) = reader {
-            reader.commit(&pending.position, pending.inside_line);
+        let wanted = (pending.mark.position.device, pending.mark.position.inode);
+        let mut readers = self.rotated.iter_mut().map(|rotated| &mut rotated.reader).chain(&mut self.main);
+        if let Some(reader) = readers.find(|reader| reader.identity() == wanted) {
+            reader.commit(&pending.mark);
         }
-        self.announce = false;
+        pending.offsets.iter().for_each(|offset| self.world.positions.note(offset));
+        if let Some(main) = &self.main {
+            self.status.offset = main.offset;
+        }
+    }
+
+    /// Takes note that something [`Self::step`] returned was not stored: everything since is read again.
+    pub fn rewind(&mut self, pending: &Pending) {
+        self.announce |= pending.announces;
+        let readers = self.rotated.iter_mut().map(|rotated| &mut rotated.reader).chain(&mut self.main);
+        for reader in readers {
+            if let Err(error) = reader.rewind() {
+                tracing::warn!(path = %self.path.display(), %error, "a followed file cannot be read again");
+            }
+        }
+    }
+
+    /// Closes rotated files whose time is over.
+    fn let_go(&mut self, now: Timestamp) {
+        let (path, positions) = (&self.path, &self.world.positions);
+        self.rotated.retain(|rotated| {
+            // What is not stored yet may have to be read again.
+            let stays = now < rotated.until || rotated.reader.next != rotated.reader.offset;
+            if !stays {
+                positions.release(rotated.reader.identity(), path);
+            }
+            stays
+        });
+    }
+
+    /// Returns whether a file that was closed is as it was.
+    fn is_unchanged(&self) -> bool {
+        let Some(resting) = &self.resting else { return false };
+        fs::metadata(&self.path).is_ok_and(|metadata| *resting == (identity(&metadata), metadata.len(), metadata.modified().ok()))
+    }
+
+    /// Goes on to the file that took the path, after those that had it between.
+    fn replace(&mut self, reader: Reader, now: Timestamp) {
+        self.status.rotations += 1;
+        let present = fs::metadata(&self.path).ok().map(|metadata| identity(&metadata));
+        let between = self.between(reader.modified().or(self.modified), &[Some(reader.identity()), present]);
+        self.rotated.push(Rotated { reader, until: now.plus(LINGER) });
+        self.rotated.extend(between.into_iter().map(|reader| Rotated { reader, until: now.plus(LINGER) }));
+        let surplus = self.rotated.len().saturating_sub(MAX_LINGERING);
+        for rotated in self.rotated.drain(..surplus) {
+            tracing::warn!(path = %self.path.display(), "more rotated files than can be read at a time: the oldest is let go of");
+            self.world.positions.release(rotated.reader.identity(), &self.path);
+        }
+        self.from_beginning = true;
+    }
+
+    /// Finds files that had this name for a while between two looks: rotated ones that nobody knows, written to after the one that was
+    /// read before them. In the order in which they were written.
+    fn between(&self, after: Option<SystemTime>, but: &[Option<Identity>]) -> Vec<Reader> {
+        let Some(after) = after else { return Vec::new() };
+        let mut found: Vec<(SystemTime, Reader)> = Vec::new();
+        for path in siblings_of(&self.path, &self.real) {
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            let id = identity(&metadata);
+            let is_other =
+                metadata.is_file() && !but.contains(&Some(id)) && self.rotated.iter().all(|known| known.reader.identity() != id);
+            let Some(modified) = metadata.modified().ok().filter(|modified| is_other && *modified >= after) else { continue };
+            let Ok(reader) = Reader::open(&path) else { continue };
+            let known = self.world.positions.get(id);
+            let is_known =
+                known.is_some_and(|known| known.offset > 0 && reader.begins_as(known.offset, known.fingerprint).unwrap_or(true));
+            if is_known || reader.identity() != id || reader.begin(8).map_or(true, |head| siblings::compressed(&head).is_some()) {
+                continue;
+            }
+            // A copy of the file that was read has its lines, too.
+            let copies = self.rotated.iter().map(|rotated| &rotated.reader).chain(&self.main);
+            let is_copy = |read: &Reader| read.next > 0 && reader.is_copy_of(read).unwrap_or(true);
+            if copies.into_iter().any(is_copy) || self.world.positions.claim(id, &self.path).is_some() {
+                continue;
+            }
+            found.push((modified, reader));
+        }
+        found.sort_by_key(|(modified, _)| *modified);
+        found.into_iter().map(|(_, reader)| reader).collect()
     }
 
     /// Opens the path, and finds what was left unread of the file that had its name before.
     fn open(&mut self, now: Timestamp) -> io::Result<()> {
-        let opened = match Reader::open(&self.input.path) {
+        let opened = match Reader::open(&self.path) {
             // It is there but cannot be read: what is known about it holds until it can.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             opened => opened,
         };
-        let first_look = !std::mem::replace(&mut self.looked, true);
-        let (device, inode) = opened.as_ref().map_or((0, 0), |reader| (reader.device, reader.inode));
+        self.real = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let id = opened.as_ref().map_or((0, 0), Reader::identity);
+        if opened.is_ok()
+            && let Some(other) = self.world.positions.claim(id, &self.path)
+        {
+            self.status.detail = format!("it is read as {}", other.display());
+            self.status.state = FileState::Following;
+            return Ok(());
+        }
+        if let Ok(reader) = &opened
+            && let Some(kind) = siblings::compressed(&reader.begin(8)?)
+        {
+            self.status.state = FileState::Skipped;
+            self.status.detail = format!("it is {kind}: only files of lines are read");
+            self.world.positions.release(id, &self.path);
+            return Ok(());
+        }
+        let from_beginning = std::mem::replace(&mut self.from_beginning, true);
+        self.resting = None;
         let mut resumed = None;
         let mut is_known = false;
+        let mut rotated_at = None;
         for stored in std::mem::take(&mut self.stored) {
             is_known = true;
-            let is_main = stored.device == device && stored.inode == inode && opened.is_ok();
+            let is_main = (stored.device, stored.inode) == id && opened.is_ok();
             let same = |reader: &Reader| reader.begins_as(stored.offset, stored.fingerprint).unwrap_or(false);
             if is_main && opened.as_ref().is_ok_and(same) {
                 resumed = Some(stored.offset);
             } else if is_main {
-                tracing::info!(path = %self.input.path.display(), "a followed file was truncated meanwhile; it is read from its beginning");
-                let copy = self.find_copy(stored.offset, stored.fingerprint);
+                tracing::info!(path = %self.path.display(), "a followed file was truncated meanwhile; it is read from its beginning");
+                self.status.truncations += 1;
+                let copy = siblings_of(&self.path, &self.real).find_map(|path| stored_copy(&stored, &path));
                 self.rotated.extend(copy.map(|reader| Rotated { reader, until: now }));
             } else if let Some(mut reader) = self.find_inode(stored.device, stored.inode)
                 && same(&reader)
+                && self.world.positions.claim(reader.identity(), &self.path).is_none()
             {
                 reader.seek(stored.offset)?;
+                rotated_at = rotated_at.max(reader.modified());
                 self.rotated.push(Rotated { reader, until: now.plus(LINGER) });
             }
         }
+        // Files that came after it and were rotated, too, while nobody looked.
+        if rotated_at.is_some() && resumed.is_none() {
+            self.status.rotations += 1;
+            let between = self.between(rotated_at, &[opened.is_ok().then_some(id)]);
+            self.rotated.extend(between.into_iter().map(|reader| Rotated { reader, until: now.plus(LINGER) }));
+        }
         let mut reader = opened?;
+        // Under another name it may have been read already.
+        if resumed.is_none()
+            && let Some(known) = self.world.positions.get(id)
+            && known.offset > 0
+            && reader.begins_as(known.offset, known.fingerprint)?
+        {
+            resumed = Some(known.offset);
+        }
+        // Stored though there is no line yet: what is written while the host is down is then read, whatever name it has by then.
+        self.announce = resumed.is_none();
         let start = match resumed {
             Some(offset) => offset,
-            None if is_known || !first_look || self.input.from_beginning => 0,
-            None => {
-                // Stored though there is no line yet: what is written while the host is down is then read.
-                self.announce = true;
-                reader.size()?
-            }
+            None if is_known || from_beginning => 0,
+            None => reader.size()?,
         };
         reader.seek(start)?;
+        self.sniff(&reader)?;
         self.main = Some(reader);
+        self.missing_since = None;
         self.last_growth = now;
+        Ok(())
+    }
+
+    /// Finds out whether a file is in UTF-16, from the mark at its beginning, unless it is said what it is in.
+    fn sniff(&mut self, reader: &Reader) -> io::Result<()> {
+        if self.input.config.encoding.is_none() {
+            let encoding = match reader.begin(2)?.as_slice() {
+                b"\xff\xfe" => Some(encoding_rs::UTF_16LE),
+                b"\xfe\xff" => Some(encoding_rs::UTF_16BE),
+                _ => None,
+            };
+            self.charset = Charset::new(encoding);
+        }
         Ok(())
     }
 
     fn read(&mut self, source: Source, last: bool, now: Timestamp) -> io::Result<Option<Pending>> {
         let reader = match source {
-            Source::Main => self.main.as_ref(),
-            Source::Rotated(index) => self.rotated.get(index).map(|rotated| &rotated.reader),
+            Source::Main => self.main.as_mut(),
+            Source::Rotated(index) => self.rotated.get_mut(index).map(|rotated| &mut rotated.reader),
         };
         let Some(reader) = reader else { return Ok(None) };
-        let mut chunk = reader.read(last)?;
-        let is_error =
-            |line: &str| !line.starts_with('{') && syslog_prefix::parse(line, now, &self.zone).severity >= Severity::ERROR;
-        chunk.join(is_error);
-        // Its other lines are waited for until there has been a look at which nothing came; then it is taken as it is.
-        if chunk.is_open() && source == Source::Main && self.waiting != Some((chunk.end, true)) {
-            self.waiting = Some((chunk.end, false));
-            self.last_growth = now;
-            chunk.leave_last();
-        }
-        if chunk.is_empty() {
+        let found = reader.read(last, self.charset.unit(), std::mem::take(&mut self.buffer))?;
+        if found.lines.is_empty() {
+            self.buffer = found.bytes;
+            reader.waiting = None;
             return Ok(None);
         }
-        let position = reader.position(&self.input.path, chunk.end)?;
-        let bytes = chunk.end - reader.offset;
+        let is_all = found.is_all;
+        let config = &self.input.config;
+        let defaults =
+            Defaults { service: config.service.as_deref(), host: self.world.host.as_deref(), now, zone: &self.world.zone };
+        let detected = &mut self.detected;
+        let mut chunk = Chunk::new(found, self.charset, reader.is_inside_line(), |line| {
+            Some(Opened::new(line, detected.unwrap(line, &defaults)?))
+        });
+        chunk.join(&self.input.rules, &mut |line| detected.severity(line, &defaults) >= Severity::ERROR);
+        // What may still grow is left until it has had time to; then it is taken as it is.
+        let mut close_first = !is_all && chunk.open().is_some_and(|(start, _)| start == reader.next);
+        if is_all && let Some((start, lines)) = chunk.open() {
+            let known = reader.waiting.filter(|waiting| (waiting.start, waiting.lines) == (start, lines));
+            let waiting = known.unwrap_or(Waiting { start, lines, since: now });
+            close_first = last || now.since(waiting.since) >= config.multiline.timeout;
+            reader.waiting = (!close_first).then_some(waiting);
+        } else {
+            reader.waiting = None;
+        }
+        chunk.leave_open(close_first);
+        if chunk.is_empty() {
+            self.buffer = chunk.into_buffer();
+            return Ok(None);
+        }
+        let (end, begin) = (chunk.end(), reader.next);
         let mut builder = BatchBuilder::new(usize::MAX);
-        let path = self.input.path.to_string_lossy();
-        let defaults = Defaults { service: self.input.service.as_deref(), host: self.host.as_deref(), now, zone: &self.zone };
-        let stem = self.input.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let mut raw = Vec::new();
+        let mut truncated = 0;
+        let is_component = matches!(config.format, Format::Parser(_));
         chunk
-            .for_each(|text, truncated, continued| {
-                push_line(&mut builder, text, continued, &defaults, stem.as_deref())?;
-                builder.attribute(keys::LOG_FILE_PATH, ValueRef::Text(&path));
-                if truncated {
+            .for_each(|line| {
+                truncated += u64::from(line.truncated);
+                if is_component {
+                    raw.push(RawLine { text: line.text.to_owned(), given: line.given });
+                    return Ok(());
+                }
+                if line.continued || line.truncated {
+                    formats::push_plain(&mut builder, line.text, line.given, &defaults, detected)?;
+                } else {
+                    formats::parse_given(&mut builder, line.text, line.given, &defaults, detected)?;
+                }
+                if line.truncated {
                     builder.attribute("truncated", ValueRef::Bool(true));
                 }
                 Ok(())
             })
-            .map_err(|error: crate::inputs::builder::OverBudget| io::Error::other(error))?;
+            .map_err(|error: OverBudget| io::Error::other(error))?;
+        let mark = reader.advance(&self.path, end, chunk.ends_inside_line())?;
+        self.buffer = chunk.into_buffer();
         self.last_growth = now;
+        self.status.lines += (builder.len() + raw.len()) as u64;
         self.note_following()?;
-        self.pending(builder.finish(), bytes, source, position, chunk.inside_line).map(Some)
+        // The position goes with these lines.
+        let announces = source == Source::Main && std::mem::take(&mut self.announce);
+        let mut pending = self.pending(builder.finish(), raw, end - begin, mark, announces)?;
+        pending.truncated = truncated;
+        Ok(Some(pending))
     }
 
-    fn pending(&self, batch: LogBatch, bytes: u64, source: Source, position: FileOffset, inside_line: bool) -> io::Result<Pending> {
+    fn pending(&self, batch: LogBatch, raw: Vec<RawLine>, bytes: u64, mark: Mark, announces: bool) -> io::Result<Pending> {
         let mut offsets = Vec::with_capacity(self.rotated.len() + 1);
-        let readers = self.rotated.iter().enumerate().map(|(index, rotated)| (Source::Rotated(index), &rotated.reader));
-        for (of, reader) in readers.chain(self.main.iter().map(|reader| (Source::Main, reader))) {
-            offsets.push(if of == source { position.clone() } else { reader.position(&self.input.path, reader.offset)? });
+        for reader in self.rotated.iter().map(|rotated| &rotated.reader).chain(&self.main) {
+            offsets.push(reader.position(&self.path, reader.next)?);
         }
-        Ok(Pending { batch, offsets, bytes, source, position, inside_line })
+        Ok(Pending { batch, raw, offsets, bytes, truncated: 0, mark, announces })
     }
 
-    /// Returns whether another file has the path now. A path without a file leaves the open one as it is: its writer may go on.
-    fn was_replaced(&self) -> io::Result<bool> {
+    /// Returns whether another file has the path now. A path without a file leaves the open one as it is for a while: its writer may go on.
+    fn was_replaced(&mut self, now: Timestamp) -> io::Result<bool> {
         let Some(main) = &self.main else { return Ok(false) };
-        match fs::metadata(&self.input.path) {
-            Ok(metadata) => Ok(metadata.is_file() && identity(&metadata) != (main.device, main.inode)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        match fs::metadata(&self.path) {
+            Ok(metadata) => {
+                self.missing_since = None;
+                self.modified = metadata.modified().ok().or(self.modified);
+                Ok(metadata.is_file() && identity(&metadata) != main.identity())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let since = *self.missing_since.get_or_insert(now);
+                Ok(now.since(since) >= LINGER)
+            }
             Err(error) => Err(error),
         }
     }
 
     /// Finds a file that was rotated, beside its old name.
     fn find_inode(&self, device: u64, inode: u64) -> Option<Reader> {
-        let path = self.siblings().find(|path| fs::metadata(path).is_ok_and(|metadata| identity(&metadata) == (device, inode)))?;
+        let is_it = |path: &PathBuf| fs::metadata(path).is_ok_and(|metadata| identity(&metadata) == (device, inode));
+        let path = neighbours(&self.path, &self.real).find(is_it)?;
         // Between the look and the opening it may have moved on again.
-        Reader::open(&path).ok().filter(|reader| (reader.device, reader.inode) == (device, inode))
-    }
-
-    /// Finds the copy that was made of a file before it was truncated, with lines that had not been read.
-    fn find_copy(&self, offset: u64, fingerprint: u64) -> Option<Reader> {
-        if offset < MIN_COPY_BYTES {
-            return None;
-        }
-        self.siblings().find_map(|path| {
-            let mut reader = Reader::open(&path).ok()?;
-            let is_copy = reader.begins_as(offset, fingerprint).ok()? && reader.size().ok()? > offset;
-            is_copy.then(|| reader.seek(offset).ok())??;
-            Some(reader)
-        })
-    }
-
-    /// Returns files in the same folder whose names begin with the name of this one.
-    fn siblings(&self) -> impl Iterator<Item = PathBuf> + use<'_> {
-        let name = self.input.path.file_name().unwrap_or_default();
-        let folder = self.input.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()).filter(move |path| {
-            path.file_name().is_some_and(|other| other != name && other.as_encoded_bytes().starts_with(name.as_encoded_bytes()))
-        })
+        Reader::open(&path).ok().filter(|reader| reader.identity() == (device, inode))
     }
 
     fn note_following(&mut self) -> io::Result<()> {
         if let Some(main) = &self.main {
             let was = self.status.state;
-            self.status = FileStatus {
-                state: FileState::Following,
-                offset: main.offset,
-                size: main.size()?,
-                detail: String::new(),
-                ..self.status.clone()
-            };
+            self.status.state = FileState::Following;
+            self.status.offset = main.offset;
+            self.status.size = main.size()?;
+            self.status.detail.clear();
             if was == FileState::Missing || was == FileState::Denied || was == FileState::Failed {
-                tracing::info!(path = %self.input.path.display(), "following a file that could not be read before");
+                tracing::info!(path = %self.path.display(), "following a file that could not be read before");
             }
         }
         Ok(())
     }
 
     fn failed(&mut self, error: &io::Error) {
-        let path = self.input.path.display();
+        let path = self.path.display();
         let (state, detail) = match error.kind() {
             io::ErrorKind::NotFound => (FileState::Missing, format!("{path} does not exist yet")),
-            io::ErrorKind::PermissionDenied => (FileState::Denied, permission::explain(&self.input.path)),
+            io::ErrorKind::PermissionDenied => (FileState::Denied, permission::explain(&self.path)),
             _ => (FileState::Failed, format!("cannot read {path}: {error}")),
         };
         // Said once, not at every look.
@@ -357,30 +605,53 @@ impl Tail {
                 tracing::warn!(%path, "cannot follow a file: {detail}");
             }
         }
+        self.missing_since = None;
         self.status.state = state;
         self.status.detail = detail;
     }
 }
 
-/// Appends one line as a record.
-fn push_line(
-    builder: &mut BatchBuilder,
-    text: &str,
-    continued: bool,
-    defaults: &Defaults<'_>,
-    stem: Option<&str>,
-) -> Result<(), crate::inputs::builder::OverBudget> {
-    let named = Defaults { service: defaults.service.or(stem), ..*defaults };
-    if continued {
-        return ndjson::push_plain(builder, text, &named);
-    }
-    if text.starts_with('{') && text.ends_with('}') {
-        match ndjson::push_json(builder, text, &named) {
-            Ok(()) => return Ok(()),
-            Err(LineRefused::OverBudget(error)) => return Err(error),
-            // Not JSON after all, or with a time that cannot be read: a line of a file is never refused.
-            Err(LineRefused::Reason(_)) => {}
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let readers = self.rotated.iter().map(|rotated| &rotated.reader).chain(&self.main);
+        for reader in readers {
+            self.world.positions.release(reader.identity(), &self.path);
+        }
+        if let Some((resting, _, _)) = self.resting {
+            self.world.positions.release(resting, &self.path);
         }
     }
-    ndjson::push_text(builder, text, defaults, stem)
+}
+
+/// Returns the files that rotation may have made of this one, beside its name and beside what it leads to.
+fn siblings_of(path: &Path, real: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let beside = (real != path).then(|| siblings::of(real));
+    siblings::of(path).chain(beside.into_iter().flatten())
+}
+
+/// Returns all files beside this one: one that is known by its inode may have any name.
+fn neighbours(path: &Path, real: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let folders =
+        [path, real].map(|path| path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned());
+    let second = (folders[0] != folders[1]).then(|| folders[1].clone());
+    let entries = [Some(folders[0].clone()), second].into_iter().flatten().flat_map(fs::read_dir).flatten();
+    entries.filter_map(Result::ok).map(|entry| entry.path())
+}
+
+/// Opens the copy that was made of `read` before it was truncated, if this is it and has lines that had not been read.
+fn copy_of(read: &Reader, path: &Path) -> Option<Reader> {
+    let mut reader = Reader::open(path).ok()?;
+    let is_copy = read.next >= MIN_COPY_BYTES && reader.is_copy_of(read).ok()? && reader.size().ok()? > read.next;
+    is_copy.then(|| reader.seek(read.next).ok())??;
+    Some(reader)
+}
+
+/// The same for a file of which only the stored position is known.
+fn stored_copy(stored: &FileOffset, path: &Path) -> Option<Reader> {
+    let mut reader = Reader::open(path).ok()?;
+    let is_copy = stored.offset >= MIN_COPY_BYTES
+        && reader.begins_as(stored.offset, stored.fingerprint).ok()?
+        && reader.size().ok()? > stored.offset;
+    is_copy.then(|| reader.seek(stored.offset).ok())??;
+    Some(reader)
 }

@@ -8,6 +8,7 @@ mod batch;
 mod channel;
 pub(crate) mod host;
 mod notification;
+mod parser;
 mod placeholders;
 
 pub use analyzer::AnalyzerTester;
@@ -15,3 +16,4 @@ pub use batch::{BatchBuilder, Record};
 pub use channel::{ChannelTester, Delivered, SentRequest, reply};
 pub use host::{FakeHost, Line};
 pub use notification::{alert, notification};
+pub use parser::{ParsedLine, ParserTester};

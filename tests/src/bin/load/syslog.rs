@@ -57,10 +57,13 @@ impl SyslogLoad {
 /// Measures messages per second, and how many of them are lost.
 pub(crate) fn measure(load: &SyslogLoad, target: &Target) -> anyhow::Result<Report> {
     let scheme = if load.transport == Transport::Udp { "udp" } else { "tcp" };
-    let host = Host::with(target, json!({
-        "storage": {"max_bytes": 100_000_000_000_u64},
-        "inputs": {"syslog": [{"listen": format!("{scheme}://127.0.0.1:0")}]},
-    }))?;
+    let host = Host::with(
+        target,
+        json!({
+            "storage": {"max_bytes": 100_000_000_000_u64},
+            "inputs": {"syslog": [{"listen": format!("{scheme}://127.0.0.1:0")}]},
+        }),
+    )?;
     let address = listener(&host, scheme)?;
     let messages = pool();
     let before = host.processor_time().unwrap_or_default();
