@@ -6,7 +6,7 @@ use reqwest::Method;
 use watchfire_tests::TestHost;
 
 /// The API as people are told it is. A new route is added here, too.
-const ROUTES: [(&str, &str); 31] = [
+const ROUTES: [(&str, &str); 36] = [
     ("get", "/api/v1/status"),
     ("get", "/api/v1/health"),
     ("get", "/-/healthy"),
@@ -14,6 +14,11 @@ const ROUTES: [(&str, &str); 31] = [
     ("get", "/api/v1/logs"),
     ("post", "/api/v1/logs"),
     ("get", "/api/v1/logs/tail"),
+    ("get", "/api/v1/anomalies"),
+    ("get", "/api/v1/report"),
+    ("get", "/api/v1/anomalies/{id}"),
+    ("post", "/api/v1/anomalies/{id}/ignore"),
+    ("post", "/api/v1/anomalies/{id}/unignore"),
     ("get", "/api/v1/metrics"),
     ("get", "/api/v1/metrics/query"),
     ("get", "/metrics"),
@@ -38,6 +43,11 @@ const ROUTES: [(&str, &str); 31] = [
     ("post", "/api/v1/errors"),
     ("post", "/v1/logs"),
     ("post", "/v1/metrics"),
+    ("post", "/loki/api/v1/push"),
+    ("get", "/elasticsearch/"),
+    ("post", "/elasticsearch/_bulk"),
+    ("post", "/elasticsearch/{index}/_bulk"),
+    ("post", "/upload"),
 ];
 
 #[tokio::test]
@@ -55,8 +65,12 @@ async fn every_route_is_documented_and_every_documented_route_answers() {
     assert!(missing.is_empty(), "not documented: {missing:?}");
     for (method, path) in documented {
         let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("OpenAPI names methods");
-        let concrete =
-            path.replace("{kind}", "logs").replace("{name}", "none").replace("{fingerprint}", "none").replace("{id}", "none");
+        let concrete = path
+            .replace("{kind}", "logs")
+            .replace("{name}", "none")
+            .replace("{fingerprint}", "none")
+            .replace("{id}", "none")
+            .replace("{index}", "none");
         // Without waiting for the body: the live tail has no end.
         let response = host.client().request(method.clone(), &concrete).send().await.expect("the host answers");
         assert_ne!(response.status().as_u16(), 405, "{method} {path}");

@@ -60,7 +60,7 @@ async fn a_caller_from_elsewhere_needs_the_token() {
 }
 
 /// Returns an address of this machine that is not loopback, if it has one. Nothing is sent.
-fn own_address() -> Option<std::net::IpAddr> {
+pub(crate) fn own_address() -> Option<std::net::IpAddr> {
     let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;
     socket.connect(("192.0.2.1", 9)).ok()?;
     let address = socket.local_addr().ok()?.ip();

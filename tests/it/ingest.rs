@@ -1,7 +1,7 @@
 //! NDJSON over HTTP.
 
 use serde_json::json;
-use watchfire_tests::TestHost;
+use watchfire_tests::{Installation, Process, TestHost};
 use watchfire_types::{Timestamp, Value};
 
 const NDJSON: &str = "application/x-ndjson";
@@ -76,4 +76,17 @@ async fn a_time_far_in_the_future_is_refused() {
     let line = json!({"timestamp": Timestamp::from_seconds(4_102_444_800).to_string(), "message": "from 2100"});
     let answer = host.client().post("/api/v1/logs", NDJSON, line.to_string()).await.ok().json();
     assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(0), &json!(1)), "{answer}");
+}
+
+#[tokio::test]
+async fn a_host_reads_its_standard_input_if_it_is_told_to() {
+    let installation = Installation::new(json!({}));
+    std::fs::write(installation.path("input"), "plain text\n{\"message\":\"of json\",\"service\":\"api\"}\nlast")
+        .expect("a folder can be written");
+    let mut command = installation.command(&["start", "--stdin", "--config", "config.json"]);
+    command.stdin(std::fs::File::open(installation.path("input")).expect("it was just written"));
+    let mut host = Process::spawn(command, installation.data().join("address"));
+    let client = host.wait_ready().await.expect("the host starts");
+    client.records_until(2, &[("service", "stdin")]).await;
+    client.records_until(1, &[("service", "api")]).await;
 }

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod analysis_findings;
+mod anomalies;
 mod attack;
 mod channel_dingtalk;
 mod channel_secrets;
@@ -15,10 +16,13 @@ mod crash_ingest;
 mod crash_metrics;
 mod daemon;
 mod documentation;
+mod elastic;
 mod errors_crash;
 mod errors_issues;
 mod guard;
 mod ingest;
+mod journald;
+mod loki;
 mod metrics;
 mod otlp;
 mod plugin_hostile;

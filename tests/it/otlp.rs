@@ -137,3 +137,17 @@ async fn a_record_without_a_time_gets_the_time_of_its_arrival() {
     let records = host.client().records_until(1, &[("q", "timeless")]).await;
     assert_eq!(records[0].timestamp, host.clock().now());
 }
+
+#[tokio::test]
+async fn a_grpc_exporter_needs_the_token_from_elsewhere_and_sends_it_as_metadata() {
+    let Some(address) = crate::guard::own_address() else { return };
+    let installation =
+        watchfire_tests::Installation::new(serde_json::json!({"server": {"listen": "0.0.0.0:0", "token": "sesame"}}));
+    let host = installation.start().await;
+    let port = host.client().url().rsplit(':').next().expect("an address has a port").to_owned();
+    let elsewhere = format!("http://{address}:{port}");
+    for (token, service, arrives) in [(None, "nameless", 0), (Some("wrong"), "mistaken", 0), (Some("sesame"), "welcome", 5)] {
+        otel::try_grpc(&elsewhere, token, service, 5);
+        assert_eq!(host.client().records(&[("service", service)]).await.len(), arrives, "{service}");
+    }
+}

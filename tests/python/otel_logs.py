@@ -18,8 +18,18 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 
-def exporter(encoding, endpoint, compression):
+def exporter(encoding, endpoint, compression, headers=()):
     """Returns the stock exporter for one encoding."""
+    if encoding == "grpc":
+        import grpc
+        from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+
+        return OTLPLogExporter(
+            endpoint=endpoint,
+            insecure=True,
+            headers=headers,
+            compression=grpc.Compression.Gzip if compression == "gzip" else grpc.Compression.NoCompression,
+        )
     if encoding == "json":
         from opentelemetry.exporter.otlp.json.http._log_exporter import OTLPLogExporter
     else:
@@ -114,18 +124,20 @@ def as_sent(readable):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--endpoint", required=True, help="full URL, with /v1/logs")
-    parser.add_argument("--encoding", choices=["protobuf", "json"], default="protobuf")
+    parser.add_argument("--endpoint", required=True, help="full URL, with /v1/logs unless it is for gRPC")
+    parser.add_argument("--encoding", choices=["protobuf", "json", "grpc"], default="protobuf")
+    parser.add_argument("--token", help="the host's token, for gRPC")
     parser.add_argument("--compression", choices=["gzip", "none"], default="none")
     parser.add_argument("--service", default="shop")
     parser.add_argument("--count", type=int, default=40)
     options = parser.parse_args()
 
     resource = Resource.create({"service.name": options.service, "service.instance.id": "shop-1", "deployment.environment.name": "test"})
+    headers = (("authorization", f"Bearer {options.token}"),) if options.token else ()
     memory = InMemoryLogRecordExporter()
     provider = LoggerProvider(resource=resource)
     provider.add_log_record_processor(SimpleLogRecordProcessor(memory))
-    provider.add_log_record_processor(BatchLogRecordProcessor(exporter(options.encoding, options.endpoint, options.compression)))
+    provider.add_log_record_processor(BatchLogRecordProcessor(exporter(options.encoding, options.endpoint, options.compression, headers)))
     logging.getLogger("shop").addHandler(LoggingHandler(logger_provider=provider))
     logging.getLogger("shop").setLevel(logging.DEBUG)
 

@@ -18,13 +18,19 @@ ROUNDS = 3
 
 def exporter(options):
     """Returns the stock exporter for one encoding, compression and temporality."""
+    chosen = AggregationTemporality.DELTA if options.temporality == "delta" else AggregationTemporality.CUMULATIVE
+    # Up-down counters are cumulative either way, as the specification's "delta" preference has it.
+    temporality = {Counter: chosen, ObservableCounter: chosen, Histogram: chosen}
+    if options.encoding == "grpc":
+        import grpc
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+
+        compression = grpc.Compression.Gzip if options.compression == "gzip" else grpc.Compression.NoCompression
+        return OTLPMetricExporter(endpoint=options.endpoint, insecure=True, compression=compression, preferred_temporality=temporality)
     if options.encoding == "json":
         from opentelemetry.exporter.otlp.json.http.metric_exporter import OTLPMetricExporter
     else:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-    chosen = AggregationTemporality.DELTA if options.temporality == "delta" else AggregationTemporality.CUMULATIVE
-    # Up-down counters are cumulative either way, as the specification's "delta" preference has it.
-    temporality = {Counter: chosen, ObservableCounter: chosen, Histogram: chosen}
     return OTLPMetricExporter(endpoint=options.endpoint, compression=Compression(options.compression), preferred_temporality=temporality)
 
 
@@ -44,8 +50,8 @@ def expect_histogram(name, values, **labels):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--endpoint", required=True, help="full URL, with /v1/metrics")
-    parser.add_argument("--encoding", choices=["protobuf", "json"], default="protobuf")
+    parser.add_argument("--endpoint", required=True, help="full URL, with /v1/metrics unless it is for gRPC")
+    parser.add_argument("--encoding", choices=["protobuf", "json", "grpc"], default="protobuf")
     parser.add_argument("--compression", choices=["gzip", "none"], default="none")
     parser.add_argument("--temporality", choices=["cumulative", "delta"], default="cumulative")
     parser.add_argument("--prefix", default="shop", help="what the metric names begin with")

@@ -9,7 +9,7 @@ use watchfire::delivery::types::{Channel, Receiver, Webhook, WebhookBody};
 /// Returns a configuration file for a host that does nothing by itself, with its data in `data`.
 pub fn minimal_configuration(data: &Path) -> Value {
     json!({
-        "server": {"listen": "127.0.0.1:0", "otlp_listen": ""},
+        "server": {"listen": "127.0.0.1:0", "otlp_listen": "", "otlp_grpc_listen": ""},
         "storage": {"data_dir": data, "ballast_bytes": 0},
         "inputs": {"own_log": false, "files": []},
         "performance": {"auto_start": false},

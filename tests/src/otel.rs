@@ -9,7 +9,7 @@ use watchfire_tasks::python;
 /// How an exporter puts it on the wire.
 #[derive(Clone, Copy, Debug)]
 pub struct Wire {
-    /// `protobuf` or `json`.
+    /// `protobuf` or `json` over HTTP, or `grpc`.
     pub encoding: &'static str,
     /// `gzip` or `none`.
     pub compression: &'static str,
@@ -17,23 +17,41 @@ pub struct Wire {
 
 impl Wire {
     /// Every combination that the exporters know.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self { encoding: "protobuf", compression: "none" },
         Self { encoding: "protobuf", compression: "gzip" },
         Self { encoding: "json", compression: "none" },
         Self { encoding: "json", compression: "gzip" },
+        Self { encoding: "grpc", compression: "none" },
+        Self { encoding: "grpc", compression: "gzip" },
     ];
+
+    /// Returns where the exporter of `signal` (`logs` or `metrics`) sends to at a host.
+    fn endpoint(self, base: &str, signal: &str) -> String {
+        if self.encoding == "grpc" { base.to_owned() } else { format!("{base}/v1/{signal}") }
+    }
 }
 
 /// Sends `count` log records of `service` to the host at `base`; returns what the SDK says it sent.
 pub fn send_logs(base: &str, wire: Wire, service: &str, count: usize) -> Vec<Value> {
     let count = count.to_string();
-    run("otel_logs.py", &format!("{base}/v1/logs"), wire, &["--service", service, "--count", &count])
+    run("otel_logs.py", &wire.endpoint(base, "logs"), wire, &["--service", service, "--count", &count])
+}
+
+/// Sends `count` log records by gRPC with `token`, or without one; returns what the SDK says it sent. Whether they arrived it does
+/// not say.
+pub fn try_grpc(base: &str, token: Option<&str>, service: &str, count: usize) -> Vec<Value> {
+    let mut command = python(&python::programs().join("otel_logs.py"));
+    command.args(["--endpoint", base, "--encoding", "grpc", "--service", service, "--count", &count.to_string()]);
+    command.args(token.iter().flat_map(|token| ["--token", token]));
+    let output = command.output().expect("Python runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
 /// Sends metrics whose names begin with `prefix` in `temporality` (`cumulative` or `delta`); returns the series that must come of it.
 pub fn send_metrics(base: &str, wire: Wire, temporality: &str, prefix: &str) -> Vec<Value> {
-    run("otel_metrics.py", &format!("{base}/v1/metrics"), wire, &["--temporality", temporality, "--prefix", prefix])
+    run("otel_metrics.py", &wire.endpoint(base, "metrics"), wire, &["--temporality", temporality, "--prefix", prefix])
 }
 
 /// Runs the example for Python as it is, against the host at `base`.

@@ -133,6 +133,7 @@ fn quiet_config(folder: &Path) -> Config {
     let mut config = Config::default();
     config.server.listen = ([127, 0, 0, 1], 0).into();
     config.server.otlp_listen = None;
+    config.server.otlp_grpc_listen = None;
     config.storage.data_dir = folder.join("data");
     config.storage.ballast_bytes = 0;
     config.inputs.own_log = false;

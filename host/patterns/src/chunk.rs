@@ -80,7 +80,8 @@ pub(crate) fn mixed<S: Sink>(text: &[u8], start: usize, end: usize, flags: u8, s
         return joins_only(text, start, end, sink);
     }
     if let Some(path_end) = path(text, start, end) {
-        let stop = trimmed_end(text, start, path_end);
+        let stop =
+            start + 1 + text[start + 1..path_end].iter().rposition(|byte| !matches!(byte, b'.' | b':')).map_or(0, |at| at + 1);
         sink.hole(text, start, stop);
         marks(text, stop, path_end, sink);
         return path_end;

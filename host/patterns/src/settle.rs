@@ -313,10 +313,11 @@ fn is_variable(views: &[View], members: &[(u32, Place)], around: Around) -> bool
         _ => name / 2,
     };
     // Where there are values already, less is needed.
-    let needed = if first.has_hole && around.words > 1 {
-        needed.saturating_sub(u32::from(WORD)).min(name + u32::from(WORD) * 3)
-    } else {
-        needed
+    let needed = match around.words {
+        0..=1 => needed,
+        2 if first.has_hole => needed - u32::from(WORD),
+        _ if first.has_hole => needed.min(name + u32::from(WORD)),
+        _ => needed,
     };
     first.seen.len() > 1 && first.weight >= needed && (around.varied != 1 || second.seen.len() > 1 && second.weight >= needed)
 }

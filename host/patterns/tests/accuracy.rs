@@ -23,16 +23,16 @@ struct System {
 fn systems() -> Vec<System> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
     let mut systems: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
+        .expect("the corpus is there")
         .map(|entry| {
-            let path = entry.unwrap().path();
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            let text = std::fs::read_to_string(&path).unwrap();
+            let path = entry.expect("a readable folder").path();
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).expect("a text");
             let lines = text
                 .lines()
                 .map(|line| {
                     let mut parts = line.splitn(3, '\t').map(str::to_owned);
-                    let mut next = || parts.next().unwrap();
+                    let mut next = || parts.next().expect("three columns");
                     Line { template: format!("{name}:{}", next()), header: next(), message: next() }
                 })
                 .collect();
@@ -64,7 +64,8 @@ fn score<'a>(lines: impl Iterator<Item = (&'a str, String)>) -> Scores {
         labels.push(label);
     }
     miner.settle();
-    let (mut found, mut wanted): (BTreeMap<u64, Vec<usize>>, BTreeMap<&str, Vec<usize>>) = Default::default();
+    let mut found: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    let mut wanted: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, (id, label)) in ids.iter().zip(&labels).enumerate() {
         found.entry(miner.resolve(*id)).or_default().push(index);
         wanted.entry(label).or_default().push(index);
@@ -74,8 +75,8 @@ fn score<'a>(lines: impl Iterator<Item = (&'a str, String)>) -> Scores {
     let mut normalised = |text: &str| normal.entry(text.to_owned()).or_insert_with(|| normalise(text)).clone();
     let (mut lines_right, mut groups_right, mut texts_right, mut both_right) = (0, 0, 0, 0);
     for (id, group) in &found {
-        let template = normalised(&miner.template(*id).unwrap());
-        let text_of = |index: &usize| labels[*index].split_once(':').unwrap().1;
+        let template = normalised(&miner.template(*id).expect("what was given is there"));
+        let text_of = |index: &usize| labels[*index].split_once(':').expect("a system").1;
         texts_right += group.iter().filter(|index| normalised(text_of(index)) == template).count();
         if right.contains(group) {
             groups_right += 1;

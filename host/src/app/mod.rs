@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod janitor;
+pub mod report;
 pub mod run;
 pub mod status;
 
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
 
 use crate::alerts::{self, Alerts};
+use crate::analysis::detectors::DetectorSettings;
+use crate::analysis::detectors::types::ANALYZER;
 use crate::analysis::{self, Analysis};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -30,6 +33,7 @@ use crate::errors::{self, Errors};
 use crate::http::guard::Guard;
 use crate::http::{Connections, page, server, status as status_api};
 use crate::inputs::files::FileStatuses;
+use crate::inputs::journald::JournalStatus;
 use crate::inputs::syslog::{self, Syslog};
 use crate::inputs::{self, InputState, system};
 use crate::logs::{self, Logs};
@@ -55,6 +59,8 @@ pub struct Kept {
     pub otlp_listener: Option<std::net::TcpListener>,
     /// Listen for syslog, with their connections.
     pub syslog: syslog::KeptSockets,
+    /// Listens for OTLP by gRPC.
+    pub otlp_grpc_listener: Option<std::net::TcpListener>,
     /// Where the own log comes out.
     pub own_log: Option<own_log::Queue>,
     /// Counters, so that totals go on.
@@ -69,6 +75,7 @@ pub struct Host {
     address: SocketAddr,
     otlp_address: Option<SocketAddr>,
     syslog_addresses: Vec<SocketAddr>,
+    otlp_grpc_address: Option<SocketAddr>,
     shutdown: CancellationToken,
     forwarded: CancellationToken,
     tasks: JoinSet<()>,
@@ -103,8 +110,11 @@ impl Host {
             format!("cannot listen on {}: choose another address with --listen or server.listen", config.server.listen)
         })?;
         let address = listener.local_addr()?;
-        let (otlp_listener, otlp_problem) = bind_otlp(&mut kept.otlp_listener, config.server.otlp_listen);
+        let (otlp_listener, otlp_problem) = bind_otlp(&mut kept.otlp_listener, config.server.otlp_listen, "otlp_listen");
         let otlp_address = otlp_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let (grpc_listener, grpc_problem) =
+            bind_otlp(&mut kept.otlp_grpc_listener, config.server.otlp_grpc_listen, "otlp_grpc_listen");
+        let otlp_grpc_address = grpc_listener.as_ref().and_then(|listener| listener.local_addr().ok());
 
         let syslog = Syslog::bind(&config.inputs.syslog, &kept.syslog)?;
 
@@ -127,6 +137,7 @@ impl Host {
         let shutdown = CancellationToken::new();
         let files = FileStatuses::default();
         let syslog_statuses = syslog.statuses(&own);
+        let journal = JournalStatus::default();
         let ended = Ended::default();
         let (janitor, findings) =
             Janitor::new(logs.clone(), metrics.clone(), &config.storage, &config.logging, clock.clone(), &own);
@@ -135,7 +146,8 @@ impl Host {
             clock: clock.clone(),
             address,
             otlp_address,
-            otlp_problem,
+            otlp_grpc_address,
+            otlp_problems: otlp_problem.into_iter().chain(grpc_problem).collect(),
             logs: logs.clone(),
             metrics: metrics.clone(),
             errors: errors.clone(),
@@ -145,6 +157,7 @@ impl Host {
             analysis: analysis.clone(),
             files: files.clone(),
             syslog: syslog_statuses.clone(),
+            journal: journal.clone(),
             ended: ended.clone(),
             janitor: findings,
             config: config.clone(),
@@ -156,8 +169,8 @@ impl Host {
 
         let mut tasks = JoinSet::new();
         let connections = Connections::new(&own);
-        if let Some(listener) = otlp_listener {
-            let routes = server::assemble(inputs::otlp_routes(input_state), &documentation(), guard.clone());
+        for listener in otlp_listener.into_iter().chain(grpc_listener) {
+            let routes = server::assemble(inputs::otlp_routes(input_state.clone()), &documentation(), guard.clone());
             spawn_server(&mut tasks, &connections, listener, routes, &shutdown);
         }
         let routes = server::assemble(router, &documentation(), guard);
@@ -168,6 +181,13 @@ impl Host {
         let room = plugins.clone();
         tasks.spawn(watched("plugins", ended.clone(), async move { room.look().await }));
         if config.log_analysis.auto_start {
+            let settings = DetectorSettings {
+                interval: config.log_analysis.analysis_interval,
+                settings: config.log_analysis.detectors.clone(),
+            };
+            let (detecting, heads, stop) = (analysis.clone(), Arc::new(logs.clone()), shutdown.clone());
+            let detect = async move { detecting.detect(heads, settings, stop).await };
+            tasks.spawn(watched("anomalies", ended.clone(), detect));
             let (analysis, records, stop) = (analysis.clone(), Arc::new(logs.clone()), shutdown.clone());
             tasks.spawn(watched("log_analysis", ended.clone(), async move { analysis.run(plugins, records, stop).await }));
         }
@@ -186,6 +206,17 @@ impl Host {
         let syslog_addresses = syslog.addresses();
         let listen = syslog.run(syslog_statuses, Arc::new(logs.clone()), clock.clone(), kept.syslog.clone(), shutdown.clone());
         tasks.spawn(watched("inputs.syslog", ended.clone(), listen));
+        if let Some(input) = config.inputs.stdin.clone() {
+            let (clock, own, stop) = (clock.clone(), own.clone(), shutdown.clone());
+            let lines = inputs::stdin::Lines::of_standard_input();
+            let follow = inputs::stdin::follow(input, lines, Arc::new(logs.clone()), clock, own, stop);
+            tasks.spawn(watched("inputs.stdin", ended.clone(), unfailing(follow)));
+        }
+        if let Some(input) = config.inputs.journald.clone() {
+            let (clock, own, stop) = (clock.clone(), own.clone(), shutdown.clone());
+            let follow = inputs::journald::follow(input, Arc::new(logs.clone()), journal, clock, own, stop);
+            tasks.spawn(watched("inputs.journald", ended.clone(), unfailing(follow)));
+        }
         if config.performance.auto_start {
             let performance = config.performance.clone();
             let collect = system::collect(metrics.clone(), own.clone(), performance, data.clone(), clock.clone(), shutdown.clone());
@@ -205,7 +236,8 @@ impl Host {
                 ],
                 analyzers: Arc::new(move || {
                     let may_find = |kind: Option<plugins::Kind>| kind.is_none_or(|kind| kind == plugins::Kind::Analyzer);
-                    analyzers.views().into_iter().filter(|view| may_find(view.kind)).map(|view| view.name).collect()
+                    let plugins = analyzers.views().into_iter().filter(|view| may_find(view.kind)).map(|view| view.name);
+                    plugins.chain([ANALYZER.to_owned()]).collect()
                 }),
             };
             let (changed, stop) = (metrics.changed(), shutdown.clone());
@@ -224,6 +256,7 @@ impl Host {
             address,
             otlp_address,
             syslog_addresses,
+            otlp_grpc_address,
             shutdown,
             forwarded,
             tasks,
@@ -248,6 +281,12 @@ impl Host {
     #[must_use]
     pub fn otlp_address(&self) -> Option<SocketAddr> {
         self.otlp_address
+    }
+
+    /// Returns the address at which exporters look for gRPC, if there is one.
+    #[must_use]
+    pub fn otlp_grpc_address(&self) -> Option<SocketAddr> {
+        self.otlp_grpc_address
     }
 
     /// Returns the addresses that take syslog, in the order of the configuration.
@@ -324,10 +363,19 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
         .merge(delivery::api::routes(parts.delivery.clone()))
         .merge(plugins::api::routes(parts.plugins.clone()))
         .merge(analysis::api::routes(parts.analysis.clone(), parts.logs.committed()))
+        .merge(analysis::detectors::api::routes(parts.analysis.clone()))
         .layer(DefaultBodyLimit::max(1 << 20))
         .merge(logs::api::routes(parts.logs.clone(), parts.clock.clone(), shutdown.clone()))
         .merge(metrics::api::routes(metrics_api))
         .merge(errors::api::routes(parts.errors.clone(), parts.logs.clone(), parts.clock.clone()))
+        .merge(report::routes(report::Reporter {
+            logs: parts.logs.clone(),
+            metrics: parts.metrics.clone(),
+            errors: parts.errors.clone(),
+            alerts: parts.alerts.clone(),
+            analysis: parts.analysis.clone(),
+            clock: parts.clock.clone(),
+        }))
         .merge(inputs::routes(inputs.clone()))
         .merge(status_api::routes(parts.clone().into_source()))
         .merge(page::routes())
@@ -344,7 +392,9 @@ pub fn documentation() -> utoipa::openapi::OpenApi {
         delivery::api::ApiDoc::openapi(),
         plugins::api::ApiDoc::openapi(),
         analysis::api::ApiDoc::openapi(),
+        analysis::detectors::api::ApiDoc::openapi(),
         errors::api::ApiDoc::openapi(),
+        report::ApiDoc::openapi(),
         inputs::ApiDoc::openapi(),
         status_api::ApiDoc::openapi(),
     ])
@@ -393,8 +443,13 @@ fn bind(kept: &mut Option<std::net::TcpListener>, address: SocketAddr) -> std::i
     TcpListener::from_std(listener)
 }
 
-/// Binds the OTLP port if it is wanted; that it is taken is a warning, since the main port takes OTLP too.
-fn bind_otlp(kept: &mut Option<std::net::TcpListener>, address: Option<SocketAddr>) -> (Option<TcpListener>, Option<String>) {
+/// Binds a port for OTLP if it is wanted; that it is taken is a warning, since the main port takes OTLP too. `key` is the one of
+/// `server` that says otherwise.
+fn bind_otlp(
+    kept: &mut Option<std::net::TcpListener>,
+    address: Option<SocketAddr>,
+    key: &str,
+) -> (Option<TcpListener>, Option<String>) {
     let Some(address) = address else {
         *kept = None;
         return (None, None);
@@ -403,7 +458,10 @@ fn bind_otlp(kept: &mut Option<std::net::TcpListener>, address: Option<SocketAdd
         Ok(listener) => (Some(listener), None),
         Err(error) => {
             tracing::warn!(%address, %error, "the OTLP port {address} is not served; OTLP goes to the main port");
-            (None, Some(format!("{address} is not served: {error}")))
+            let problem = format!(
+                "the OTLP port {address} is not served: {error}: end the other program, or set server.{key}; the main port takes OTLP, too"
+            );
+            (None, Some(problem))
         }
     }
 }

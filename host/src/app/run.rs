@@ -90,6 +90,7 @@ mod tests {
         config.storage.ballast_bytes = 0;
         config.server.listen.set_port(0);
         config.server.otlp_listen = None;
+        config.server.otlp_grpc_listen = None;
         config.performance.auto_start = false;
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();

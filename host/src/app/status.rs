@@ -15,6 +15,7 @@ use crate::delivery::Delivery;
 use crate::errors::Errors;
 use crate::http::status::{MetricStats, Part, PartState, Status, StatusSource};
 use crate::inputs::files::{FileState, FileStatus, FileStatuses};
+use crate::inputs::journald::{JournalState, JournalStatus};
 use crate::inputs::syslog::{SyslogState, SyslogStatuses};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
@@ -31,7 +32,8 @@ pub struct Parts {
     pub(super) clock: Clock,
     pub(super) address: SocketAddr,
     pub(super) otlp_address: Option<SocketAddr>,
-    pub(super) otlp_problem: Option<String>,
+    pub(super) otlp_grpc_address: Option<SocketAddr>,
+    pub(super) otlp_problems: Vec<String>,
     pub(super) logs: Logs,
     pub(super) metrics: Metrics,
     pub(super) errors: Errors,
@@ -41,6 +43,7 @@ pub struct Parts {
     pub(super) analysis: Analysis,
     pub(super) files: FileStatuses,
     pub(super) syslog: SyslogStatuses,
+    pub(super) journal: JournalStatus,
     pub(super) ended: super::Ended,
     pub(super) janitor: Arc<Mutex<Findings>>,
     pub(super) config: Config,
@@ -60,6 +63,7 @@ impl Parts {
         parts.push(self.collector());
         parts.extend(self.followed_files());
         parts.extend(self.syslog_listeners());
+        parts.extend(self.followed_journal());
         parts.push(self.error_tracking());
         parts.push(self.rules());
         parts.extend(self.receivers());
@@ -69,6 +73,7 @@ impl Parts {
             Part::new(name, PartState::Degraded, "it has ended by itself; the host's log says why", "restart the host")
         }));
         parts.push(self.analyzers());
+        parts.extend(self.detectors());
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -77,6 +82,7 @@ impl Parts {
             data_dir: self.config.storage.data_dir.display().to_string(),
             listen: self.address.to_string(),
             otlp_listen: self.otlp_address.map(|address| address.to_string()),
+            otlp_grpc_listen: self.otlp_grpc_address.map(|address| address.to_string()),
             state: Status::worst(&parts),
             parts,
             warnings: self.warnings(),
@@ -88,14 +94,12 @@ impl Parts {
 
     fn server(&self) -> Part {
         let otlp = self.otlp_address.map_or_else(String::new, |otlp| format!(", {otlp} (OTLP)"));
-        Part::ok("server", format!("{} (everything){otlp}", self.address))
+        let grpc = self.otlp_grpc_address.map_or_else(String::new, |grpc| format!(", {grpc} (OTLP by gRPC)"));
+        Part::ok("server", format!("{} (everything){otlp}{grpc}", self.address))
     }
 
     fn warnings(&self) -> Vec<String> {
-        let otlp = self.otlp_problem.as_ref().map(|problem| {
-            format!("the OTLP port {problem}: end the other program, or set server.otlp_listen; the main port takes OTLP, too")
-        });
-        self.config.warnings.iter().cloned().chain(otlp).collect()
+        self.config.warnings.iter().chain(&self.otlp_problems).cloned().collect()
     }
 
     fn log_store(&self) -> Part {
@@ -147,6 +151,25 @@ impl Parts {
         let whole = Part::ok("inputs", format!("{} files followed, {behind} bytes behind", files.len()));
         let wrong = files.iter().map(part).filter(|part| part.state != PartState::Ok).take(MAX_LISTED_FILES);
         std::iter::once(whole).chain(wrong).collect()
+    }
+
+    fn followed_journal(&self) -> Option<Part> {
+        let (state, detail, hint) = self.journal.get();
+        let or = |hint: String, or: &str| if hint.is_empty() { or.to_owned() } else { hint };
+        let part = match state {
+            JournalState::Off => return None,
+            JournalState::Following if hint.is_empty() => Part::ok("inputs journald", detail),
+            JournalState::Following => Part::new("inputs journald", PartState::Degraded, detail, hint),
+            JournalState::Waiting => {
+                let hint = or(hint, "they are read once this is mended");
+                Part::new("inputs journald", PartState::Degraded, detail, hint)
+            }
+            JournalState::Failed => {
+                let hint = or(hint, "its entries wait in the journal; it is tried again every ten seconds");
+                Part::new("inputs journald", PartState::Degraded, detail, hint)
+            }
+        };
+        Some(part)
     }
 
     fn syslog_listeners(&self) -> Vec<Part> {
@@ -225,6 +248,17 @@ impl Parts {
                 Part::new("log_analysis", PartState::Degraded, detail, &first.hint)
             }
         }
+    }
+
+    /// Nothing if they do not run: the part before says so.
+    fn detectors(&self) -> Option<Part> {
+        if let Some(failure) = self.analysis.detectors().failure() {
+            let hint = "it is tried again by itself; the records wait in the log";
+            return Some(Part::new("anomalies", PartState::Degraded, failure, hint));
+        }
+        let state = self.analysis.detectors().state()?;
+        let detail = format!("{} sources and {} patterns are watched, {} unusual", state.sources, state.patterns, state.open);
+        Some(Part::ok("anomalies", detail))
     }
 
     fn storage(&self) -> Part {

@@ -56,6 +56,10 @@ pub enum Command {
     Outbox(ListArgs),
     /// Lists what analyzers found in the log, newest first.
     Findings(FindingsArgs),
+    /// Lists what is unusual in the log, shows one, or ignores its like.
+    Anomalies(AnomaliesArgs),
+    /// Tells what happened: volumes, patterns, what was unusual, errors, alerts, how metrics go.
+    Report(ReportArgs),
     /// Lists components, switches them on and off.
     Plugin(PluginArgs),
     /// Compiles a component; the host runs this for itself.
@@ -127,8 +131,11 @@ pub struct StartArgs {
     /// Least level of the host's own log.
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// Goes on in the background; returns once the host is ready.
+    /// Reads standard input, too: `app | watchfire start --stdin`. The host goes on when that ends.
     #[arg(long)]
+    pub stdin: bool,
+    /// Goes on in the background; returns once the host is ready.
+    #[arg(long, conflicts_with = "stdin")]
     pub daemon: bool,
     /// Set by --daemon for the process it leaves behind.
     #[arg(long, hide = true, conflicts_with = "daemon")]
@@ -361,6 +368,75 @@ pub struct FindingsArgs {
     /// Prints one JSON object a line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `anomalies`.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct AnomaliesArgs {
+    #[command(subcommand)]
+    pub decide: Option<AnomaliesDecide>,
+    /// The one to show.
+    pub id: Option<String>,
+    /// How many hours back.
+    #[arg(long, value_name = "N", default_value_t = 24, conflicts_with = "id")]
+    pub hours: u64,
+    /// Also what is ignored.
+    #[arg(long, conflicts_with = "id")]
+    pub all: bool,
+    /// Lists sources instead, and what is judged of each.
+    #[arg(long, conflicts_with = "id")]
+    pub sources: bool,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What can be decided about something unusual.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AnomaliesDecide {
+    /// Nothing of its kind is told of any more: of this detector, about this pattern or source.
+    Ignore {
+        /// Its id.
+        id: String,
+    },
+    /// It is told of again.
+    Unignore {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// `report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Of how many hours.
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    pub hours: u64,
+    /// Shape of the report.
+    #[arg(long, value_enum, default_value_t = ReportFormat::Markdown)]
+    pub format: ReportFormat,
+    /// Language: en or zh.
+    #[arg(long, default_value = "en")]
+    pub lang: String,
+    /// Where to write; standard output if not given, or for `-`.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub host: HostArgs,
+}
+
+/// Shapes of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Text with tables.
+    Markdown,
+    /// One file for a browser, with charts.
+    Html,
+    /// Data.
+    Json,
 }
 
 /// `plugin`.

@@ -115,6 +115,12 @@ impl Client {
         self.json(self.send(request).await?).await
     }
 
+    /// Asks for `path` and returns the text that comes back.
+    pub(super) async fn get_text(&self, path: &str, query: Query<'_>) -> Result<String, ClientError> {
+        let request = self.request(Method::GET, &[path], query).timeout(Duration::from_secs(300));
+        self.send(request).await?.text().await.map_err(ClientError::Interrupted)
+    }
+
     /// Asks for the thing called `name` under `path`.
     pub(super) async fn get_one(&self, path: &str, name: &str) -> Result<Value, ClientError> {
         let request = self.request(Method::GET, &[path, name], &[]).timeout(Duration::from_secs(60));

@@ -3,6 +3,7 @@
 //! `start`, `stop`, `check` and `create-config` work on this machine; all other commands are clients of the public API.
 
 mod alerts;
+mod anomalies;
 pub mod args;
 mod check;
 mod client;
@@ -18,6 +19,7 @@ mod patterns;
 mod plugin;
 mod redact;
 mod report;
+mod reporting;
 mod start;
 mod status;
 mod stop;
@@ -116,6 +118,8 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Errors(args) => errors::errors(&args, out).await,
         Command::Outbox(args) => alerts::outbox(&args, out).await,
         Command::Findings(args) => findings::findings(&args, out).await,
+        Command::Anomalies(args) => anomalies::anomalies(&args, out).await,
+        Command::Report(args) => reporting::report(&args, out).await,
         Command::Plugin(args) => plugin::plugin(&args, out).await,
         Command::Patterns(_)
         | Command::Redact(_)

@@ -56,6 +56,9 @@ pub(super) fn start(args: &StartArgs) -> Answer {
 fn load(args: &StartArgs) -> Result<Config, crate::config::ConfigErrors> {
     let overrides = CliOverrides { data_dir: args.data.clone(), listen: args.listen.clone(), log_level: args.log_level.clone() };
     let mut config = Config::load(args.config.as_deref(), &Environment::of_process(), &overrides)?;
+    if args.stdin {
+        config.inputs.stdin.get_or_insert_default();
+    }
     // Compiling takes much memory for a moment: it is a process of its own that pays it back.
     config.plugins.compiler = std::env::current_exe().map_or(Compiler::Here, Compiler::Child);
     Ok(config)
@@ -122,7 +125,9 @@ pub(super) fn describe(config: &Config, file: Option<&Path>) -> String {
         .then(|| format!("this machine every {}", HumanDuration(config.performance.collection_interval)));
     let files = config.inputs.files.iter().flat_map(|file| &file.paths).map(|path| path.display().to_string());
     let own_log = config.inputs.own_log.then(|| "its own log".to_owned());
-    let reads = join(machine.into_iter().chain(files).chain(own_log), "nothing by itself");
+    let journal = config.inputs.journald.as_ref().map(|_| "the systemd journal".to_owned());
+    let stdin = config.inputs.stdin.as_ref().map(|_| "standard input".to_owned());
+    let reads = join(machine.into_iter().chain(files).chain(journal).chain(stdin).chain(own_log), "nothing by itself");
     let tells = join(config.alerting.receivers.iter().map(|receiver| receiver.name.clone()), "nobody yet: no receiver is enabled");
     let mut lines = vec![
         format!("  data      {}", config.storage.data_dir.display()),

@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::duration::HumanDuration;
 use super::environment::Environment;
 use super::raw::{
-    RawAlerting, RawConfig, RawErrorTracking, RawInputs, RawLogAnalysis, RawLogging, RawPerformance, RawServer, RawStorage,
+    RawAlerting, RawConfig, RawErrorTracking, RawInputs, RawJournald, RawLogAnalysis, RawLogging, RawPerformance, RawServer,
+    RawStorage,
 };
 use super::shape::join;
 use super::{
-    Alerting, Config, ErrorTracking, FileInput, Inputs, LogAnalysis, LogFormat, Logging, Performance, Secret, Server, Storage,
-    files, receivers, redaction, secrets, starter, syslog,
+    Alerting, Config, ErrorTracking, FileInput, Inputs, JournaldInput, LogAnalysis, LogFormat, Logging, Performance, Secret,
+    Server, StdinInput, Storage, files, receivers, redaction, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 
@@ -63,6 +64,8 @@ impl Checker<'_> {
         let listen = self.address("server.listen", &raw.listen, token.as_ref());
         let otlp_listen =
             (!raw.otlp_listen.is_empty()).then(|| self.address("server.otlp_listen", &raw.otlp_listen, token.as_ref()));
+        let otlp_grpc_listen = (!raw.otlp_grpc_listen.is_empty())
+            .then(|| self.address("server.otlp_grpc_listen", &raw.otlp_grpc_listen, token.as_ref()));
         if let Some(url) = &raw.external_url
             && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
         {
@@ -75,6 +78,7 @@ impl Checker<'_> {
         Server {
             listen,
             otlp_listen,
+            otlp_grpc_listen,
             token,
             external_url: raw.external_url.map(|url| url.trim_end_matches('/').to_owned()),
             max_request_bytes: usize::try_from(raw.max_request_bytes).unwrap_or(usize::MAX),
@@ -124,14 +128,32 @@ impl Checker<'_> {
     }
 
     fn inputs(&mut self, raw: RawInputs) -> Inputs {
+        let journald = raw.journald.map(|journald| self.journald(journald));
+        let stdin = raw.stdin.map(|stdin| StdinInput { service: stdin.service });
         let syslog = syslog::check(self, raw.syslog);
         let Some(files) = raw.files else {
             let system = self.environment.system_logs().iter();
             let files = system.map(FileInput::at);
-            return Inputs { own_log: raw.own_log, files: files.collect(), syslog };
+            return Inputs { own_log: raw.own_log, files: files.collect(), journald, stdin, syslog };
         };
         let files = files::check(self, files);
-        Inputs { own_log: raw.own_log, files, syslog }
+        Inputs { own_log: raw.own_log, files, journald, stdin, syslog }
+    }
+
+    fn journald(&mut self, raw: RawJournald) -> JournaldInput {
+        for (index, unit) in raw.units.iter().enumerate() {
+            if unit.trim().is_empty() {
+                self.fault(format!("inputs.journald.units[{index}]"), "expected the name of a unit such as `nginx.service`");
+            }
+        }
+        if let Some(path) = raw.directory.as_ref().filter(|path| !path.is_dir()) {
+            self.fault(
+                "inputs.journald.directory",
+                format!("expected a folder of journal files, and `{}` is none", path.display()),
+            );
+        }
+        let directory = raw.directory.map(|path| std::path::absolute(&path).unwrap_or(path));
+        JournaldInput { units: raw.units, directory, from_beginning: raw.from_beginning }
     }
 
     fn logging(&mut self, raw: RawLogging) -> Logging {
@@ -177,17 +199,11 @@ impl Checker<'_> {
 
     fn log_analysis(&mut self, raw: &RawLogAnalysis) -> LogAnalysis {
         let default = RawLogAnalysis::default();
-        self.inactive(
-            "log_analysis",
-            "what mines patterns",
-            &[
-                ("analysis_interval", raw.analysis_interval != default.analysis_interval),
-                ("max_patterns", raw.max_patterns != default.max_patterns),
-            ],
-        );
+        self.inactive("log_analysis", "what mines patterns", &[("max_patterns", raw.max_patterns != default.max_patterns)]);
         LogAnalysis {
-            analysis_interval: raw.analysis_interval.0,
+            analysis_interval: self.duration("log_analysis.analysis_interval", raw.analysis_interval, Duration::from_secs(10)),
             max_patterns: raw.max_patterns as usize,
+            detectors: self.detectors(&raw.detectors, raw.max_patterns as usize),
             auto_start: raw.auto_start,
         }
     }
@@ -245,14 +261,14 @@ impl Checker<'_> {
         }
     }
 
-    fn duration(&mut self, path: &str, duration: HumanDuration, least: Duration) -> Duration {
+    pub(super) fn duration(&mut self, path: &str, duration: HumanDuration, least: Duration) -> Duration {
         if duration.0 < least {
             self.fault(path, format!("expected a duration of at least {}, found {duration}", HumanDuration(least)));
         }
         duration.0
     }
 
-    fn at_least(&mut self, path: &str, number: u64, least: u64) {
+    pub(super) fn at_least(&mut self, path: &str, number: u64, least: u64) {
         if number < least {
             self.fault(path, format!("expected at least {least}, found {number}"));
         }

@@ -16,6 +16,7 @@ use crate::inputs::syslog::SyslogInput;
 use crate::plugins::PluginsConfig;
 
 mod check;
+mod detectors;
 pub mod duration;
 pub mod environment;
 pub mod error;
@@ -25,6 +26,7 @@ pub mod load;
 pub(crate) mod plugins;
 pub mod raw;
 pub mod raw_conditions;
+pub mod raw_detectors;
 pub mod raw_plugins;
 mod raw_rule;
 pub mod raw_syslog;
@@ -78,6 +80,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Serves OTLP only; a busy port is a warning. Default 127.0.0.1:4318; `None` when switched off.
     pub otlp_listen: Option<SocketAddr>,
+    /// The port at which exporters look for gRPC; a busy one is a warning. Default 127.0.0.1:4317; `None` when switched off.
+    pub otlp_grpc_listen: Option<SocketAddr>,
     /// Required from whoever does not call from loopback.
     pub token: Option<Secret>,
     /// What links in notifications begin with. Default `http://<listen>`.
@@ -110,6 +114,28 @@ pub struct Inputs {
     pub files: Vec<FileInput>,
     /// Addresses at which syslog is taken.
     pub syslog: Vec<SyslogInput>,
+    /// The systemd journal to follow, if it is.
+    pub journald: Option<JournaldInput>,
+    /// How standard input is read, if it is.
+    pub stdin: Option<StdinInput>,
+}
+
+/// How standard input is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StdinInput {
+    /// `service.name` for lines that do not say theirs.
+    pub service: Option<String>,
+}
+
+/// The systemd journal to follow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JournaldInput {
+    /// Units; all if there are none.
+    pub units: Vec<String>,
+    /// Folder of journal files; the machine's own if there is none.
+    pub directory: Option<PathBuf>,
+    /// Whether a journal that is new to the host is read from its beginning. Default false: from its end.
+    pub from_beginning: bool,
 }
 
 /// Files to follow.
@@ -266,11 +292,13 @@ impl Alerting {
 /// `log_analysis`.
 #[derive(Clone, Debug)]
 pub struct LogAnalysis {
-    /// How often patterns are looked at: not yet.
+    /// How often is looked for what is unusual.
     pub analysis_interval: Duration,
     /// Patterns held in memory per source.
     pub max_patterns: usize,
-    /// Whether analyzers run.
+    /// How the built-in detectors judge.
+    pub detectors: watchfire_anomalies::Settings,
+    /// Whether analyzers and detectors run.
     pub auto_start: bool,
 }
 
@@ -282,6 +310,7 @@ impl Default for Config {
             server: Server {
                 listen: SocketAddr::from(([127, 0, 0, 1], 3473)),
                 otlp_listen: Some(SocketAddr::from(([127, 0, 0, 1], 4318))),
+                otlp_grpc_listen: Some(SocketAddr::from(([127, 0, 0, 1], 4317))),
                 token: None,
                 external_url: None,
                 max_request_bytes: 64 << 20,
@@ -293,7 +322,7 @@ impl Default for Config {
                 metrics_retention: 90 * DAY,
                 ballast_bytes: 64 << 20,
             },
-            inputs: Inputs { own_log: true, files: Vec::new(), syslog: Vec::new() },
+            inputs: Inputs { own_log: true, files: Vec::new(), journald: None, stdin: None, syslog: Vec::new() },
             redaction: Some(watchfire_redact::Settings::default()),
             logging: Logging {
                 level: Severity::INFO,
@@ -318,7 +347,12 @@ impl Default for Config {
                 receivers: Vec::new(),
                 disabled_receivers: Vec::new(),
             },
-            log_analysis: LogAnalysis { analysis_interval: Duration::from_secs(300), max_patterns: 1000, auto_start: true },
+            log_analysis: LogAnalysis {
+                analysis_interval: Duration::from_secs(300),
+                max_patterns: 1000,
+                detectors: watchfire_anomalies::Settings::default(),
+                auto_start: true,
+            },
             plugins: PluginsConfig::default(),
             warnings: Vec::new(),
         }

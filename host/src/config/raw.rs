@@ -15,6 +15,7 @@ use super::{Config, LogFormat};
 use crate::delivery::types::{SmtpTls, WebhookBody};
 
 pub use super::raw_conditions::{RawErrorCondition, RawFindingCondition, RawIssueCondition, RawLogCondition};
+pub use super::raw_detectors::RawDetectors;
 pub use super::raw_plugins::{RawPlugin, RawPlugins};
 pub use super::raw_rule::RawRule;
 pub use super::raw_syslog::{RawSyslogInput, RawSyslogTls};
@@ -60,7 +61,7 @@ pub struct RawConfig {
     pub error_tracking: RawErrorTracking,
     /// Rules, and who is told.
     pub alerting: RawAlerting,
-    /// Whether analyzers run; patterns in logs, accepted and inactive until they are mined.
+    /// Analyzers, patterns in logs, and what is unusual in them.
     pub log_analysis: RawLogAnalysis,
     /// WebAssembly components: where they lie, and what each may do.
     pub plugins: RawPlugins,
@@ -74,6 +75,8 @@ pub struct RawServer {
     pub listen: String,
     /// Address and port that serve OTLP only; empty switches it off. Default: `127.0.0.1:4318`.
     pub otlp_listen: String,
+    /// Address and port that serve OTLP by gRPC; empty switches it off. The other two take gRPC, too. Default: `127.0.0.1:4317`.
+    pub otlp_grpc_listen: String,
     /// What callers from other machines must send as `Authorization: Bearer …`. `WATCHFIRE_TOKEN` sets it too. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<RawSecret>,
@@ -117,6 +120,34 @@ pub struct RawInputs {
     /// Addresses at which syslog is taken. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub syslog: Vec<RawSyslogInput>,
+    /// The systemd journal to follow; `{}` means this machine's. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journald: Option<RawJournald>,
+    /// Whether standard input is read, and how; `{}` means with defaults. `watchfire start --stdin` does so too. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<RawStdin>,
+}
+
+/// How standard input is read: a record for each line.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawStdin {
+    /// `service.name` for lines that do not say theirs. Default: what a syslog prefix says, else `stdin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
+/// The systemd journal to follow, through `journalctl`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawJournald {
+    /// Units to follow, such as `nginx.service`; patterns such as `app-*` too. Default: all.
+    pub units: Vec<String>,
+    /// Folder of journal files to read instead of the machine's own. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// Whether a journal that is new to the host is read from its beginning. Default: false, from its end.
+    pub from_beginning: bool,
 }
 
 /// Files to follow: one, or all that patterns mean.
@@ -408,15 +439,17 @@ pub struct RawWebhook {
     pub send_resolved: bool,
 }
 
-/// Analyzers, which read the log, and patterns, which are not mined yet.
+/// Analyzers, which read the log, and the detectors of what is unusual in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLogAnalysis {
-    /// How often patterns are looked at. Inactive until they are mined. Default: 300 seconds.
+    /// How often is looked for what is unusual; windows of five minutes are judged when they are over. Default: 300 seconds.
     pub analysis_interval: HumanDuration,
     /// Patterns held in memory per source. Inactive until they are mined. Default: 1000.
     pub max_patterns: u32,
-    /// Whether analyzers run. Default: true.
+    /// How the built-in detectors judge. Default: all of them on.
+    pub detectors: RawDetectors,
+    /// Whether analyzers and detectors run. Default: true.
     pub auto_start: bool,
 }
 
@@ -426,6 +459,7 @@ impl Default for RawServer {
         Self {
             listen: server.listen.to_string(),
             otlp_listen: server.otlp_listen.map(|address| address.to_string()).unwrap_or_default(),
+            otlp_grpc_listen: server.otlp_grpc_listen.map(|address| address.to_string()).unwrap_or_default(),
             token: None,
             token_file: None,
             external_url: None,
@@ -449,7 +483,7 @@ impl Default for RawStorage {
 
 impl Default for RawInputs {
     fn default() -> Self {
-        Self { own_log: Config::default().inputs.own_log, files: None, syslog: Vec::new() }
+        Self { own_log: Config::default().inputs.own_log, files: None, journald: None, stdin: None, syslog: Vec::new() }
     }
 }
 
@@ -546,6 +580,7 @@ impl Default for RawLogAnalysis {
         Self {
             analysis_interval: HumanDuration(analysis.analysis_interval),
             max_patterns: analysis.max_patterns as u32,
+            detectors: RawDetectors::default(),
             auto_start: analysis.auto_start,
         }
     }

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Layer as _;
 
+use super::preface::speaks_http2;
 use super::stall::Unstalled;
 use crate::telemetry::{Counter, SelfMetrics};
 
@@ -33,6 +34,19 @@ const HEAD: Duration = Duration::from_secs(75);
 
 /// A peer that takes nothing of an answer for this long does not read any more.
 const STALL: Duration = Duration::from_secs(60);
+
+/// An HTTP/2 peer that says nothing for this long is asked whether it is there, and has as long again to answer: gRPC's clients
+/// keep their one connection open for as long as they run.
+const PING: Duration = Duration::from_secs(30);
+
+/// Requests of one HTTP/2 connection at the same time.
+const STREAMS: u32 = 64;
+
+/// Bytes that an HTTP/2 peer may send ahead of what is read, for one request and for all of a connection.
+const WINDOWS: (u32, u32) = (1 << 20, 2 << 20);
+
+/// Most bytes in one HTTP/2 frame: 64 times the least allowed, so that a large batch is not cut into thousands.
+const FRAME: u32 = 1 << 20;
 
 /// The connections of all servers of this host. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -57,7 +71,7 @@ impl Connections {
         }
     }
 
-    /// Serves `router` over HTTP/1 on `listener` until `shutdown`, then closes idle connections and lets open requests end, for ten
+    /// Serves `router` over HTTP/1 and HTTP/2 on `listener` until `shutdown`, then closes idle connections and lets open requests end, for ten
     /// seconds at most. While all places are taken nothing is accepted.
     pub async fn serve(&self, mut listener: TcpListener, router: Router, shutdown: CancellationToken) {
         // Done once here instead of with each request.
@@ -102,9 +116,23 @@ impl Connections {
         shutdown: CancellationToken,
         _place: OwnedSemaphorePermit,
     ) {
-        // HTTP/1 only: telling it from HTTP/2 would wait for the first bytes without a deadline.
-        let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+        // Told apart here and not by hyper, which would wait for the first bytes without a deadline.
+        let is_http2 = tokio::select! {
+            told = tokio::time::timeout(self.head, speaks_http2(&stream)) => matches!(told, Ok(Ok(true))),
+            () = shutdown.cancelled() => return,
+        };
+        let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(self.head);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING)
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(WINDOWS.0)
+            .initial_connection_window_size(WINDOWS.1)
+            .max_frame_size(FRAME);
+        let builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
         let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router));
         let mut connection = pin!(builder.serve_connection(TokioIo::new(Unstalled::new(stream, self.stall)), service));
         let result = tokio::select! {

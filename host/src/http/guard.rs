@@ -69,6 +69,12 @@ impl Guard {
                 let colon = pair.iter().position(|byte| *byte == b':')?;
                 pair[colon + 1..].to_vec()
             }
+            // Elasticsearch's: base64 of `id:key`, or the key as it is. Any id, the token as key.
+            "apikey" => {
+                let pair = base64::engine::general_purpose::STANDARD.decode(value.trim()).unwrap_or_default();
+                let colon = pair.iter().position(|byte| *byte == b':');
+                colon.map_or_else(|| value.trim().as_bytes().to_vec(), |colon| pair[colon + 1..].to_vec())
+            }
             _ => return None,
         };
         Some(sent.ct_eq(token.reveal().as_bytes()).into())
@@ -79,9 +85,15 @@ impl Guard {
 pub async fn guard(
     State(guard): State<Guard>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
+    // HTTP/2 says in `:authority` what HTTP/1 says in `Host`.
+    if !request.headers().contains_key(header::HOST)
+        && let Some(host) = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
     let probe = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
     match guard.check(peer.ip(), request.headers()) {
         Err(error) if !probe => {
@@ -157,8 +169,17 @@ mod tests {
         assert_eq!(check(Some("s3cret"), "10.0.0.9", &[]), 401);
         assert_eq!(check(None, "10.0.0.9", &[(header::AUTHORIZATION, "Bearer x")]), 401);
         assert_eq!(
-            [bearer("Bearer s3cret"), bearer("bearer s3cret"), bearer("Bearer wrong"), bearer("Basic YTpzM2NyZXQ=")],
-            [200, 200, 401, 200]
+            [
+                "Bearer s3cret",
+                "bearer s3cret",
+                "Bearer wrong",
+                "Basic YTpzM2NyZXQ=",
+                "ApiKey YTpzM2NyZXQ=",
+                "ApiKey s3cret",
+                "ApiKey x"
+            ]
+            .map(bearer),
+            [200, 200, 401, 200, 200, 200, 401]
         );
         // Behind a proxy on this machine the token stands in for the loopback name.
         assert_eq!(check(Some("t"), "127.0.0.1", &[(header::HOST, "mon.example"), (header::AUTHORIZATION, "Bearer t")]), 200);

@@ -5,6 +5,7 @@ pub mod error;
 pub mod guard;
 pub mod page;
 pub mod params;
+mod preface;
 pub mod server;
 mod stall;
 pub mod status;

@@ -33,6 +33,8 @@ pub struct Status {
     pub listen: String,
     /// Where OTLP alone is served, if it is.
     pub otlp_listen: Option<String>,
+    /// Where exporters find OTLP by gRPC, if they do.
+    pub otlp_grpc_listen: Option<String>,
     /// The worst of all parts.
     pub state: PartState,
     /// Every part.

@@ -65,6 +65,8 @@ pub enum Compression {
     Deflate,
     /// `zstd`.
     Zstd,
+    /// `snappy`: one block with its length before it and no frames, as Prometheus and Loki mean it.
+    Snappy,
 }
 
 /// Why a body cannot be decompressed.
@@ -102,8 +104,9 @@ impl Compression {
             "gzip" | "x-gzip" => Ok(Self::Gzip),
             "deflate" => Ok(Self::Deflate),
             "zstd" => Ok(Self::Zstd),
+            "snappy" => Ok(Self::Snappy),
             other => Err(ApiError::unsupported(format!(
-                "Content-Encoding `{}` is not read here; use gzip, deflate, zstd or none",
+                "Content-Encoding `{}` is not read here; use gzip, deflate, zstd, snappy or none",
                 other.chars().take(40).collect::<String>()
             ))),
         }
@@ -123,6 +126,14 @@ impl Compression {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                 read_at_most(decoder, bytes.len(), limit)
+            }
+            Self::Snappy => {
+                let damaged = |error: snap::Error| BodyError::Damaged(io::Error::new(io::ErrorKind::InvalidData, error));
+                // It says how much it will be, and the decoder takes no more than that.
+                if snap::raw::decompress_len(bytes).map_err(damaged)? > limit {
+                    return Err(BodyError::TooLarge { limit });
+                }
+                snap::raw::Decoder::new().decompress_vec(bytes).map_err(damaged)
             }
         }
     }
@@ -148,16 +159,33 @@ pub(super) async fn read<T: Send + 'static>(
     decode: impl FnOnce(&[u8]) -> T + Send + 'static,
 ) -> Result<T, ApiError> {
     let compression = Compression::of(headers)?;
+    read_opened(state, input, headers, body, |_| Ok((compression, 0)), decode).await
+}
+
+/// As [`read`], for a body that says itself how it is compressed: `open` looks at all of it and returns that, and where what is
+/// compressed begins.
+///
+/// # Errors
+/// As [`read`], and those of `open`.
+pub(super) async fn read_opened<T: Send + 'static>(
+    state: &InputState,
+    input: &'static str,
+    headers: &HeaderMap,
+    body: Body,
+    open: impl FnOnce(&[u8]) -> Result<(Compression, usize), ApiError>,
+    decode: impl FnOnce(&[u8]) -> T + Send + 'static,
+) -> Result<T, ApiError> {
     let limit = state.max_request_bytes;
     let (raw, _held) = collect(state, headers, body).await?;
+    let (compression, start) = open(&raw)?;
     let bytes_read = state.self_metrics.counter("watchfire_input_bytes_total", &[("input", input)]);
     let raw_length = raw.len();
     let work = move || {
         if compression == Compression::Identity {
-            bytes_read.add(raw.len() as u64);
-            return Ok(decode(&raw));
+            bytes_read.add((raw.len() - start) as u64);
+            return Ok(decode(&raw[start..]));
         }
-        let bytes = compression.decompress(&raw, limit)?;
+        let bytes = compression.decompress(&raw[start..], limit)?;
         drop(raw);
         bytes_read.add(bytes.len() as u64);
         Ok(decode(&bytes))

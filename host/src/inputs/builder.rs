@@ -35,6 +35,8 @@ pub struct BatchBuilder {
     position: usize,
     /// For each key, the last record that has it, counted from 1: tells a repeated key without a search.
     last_use: Vec<u32>,
+    /// What [`Self::text_resource`] was last asked for, and its answer.
+    last_texts: ([Option<(&'static str, String)>; 3], Option<u32>),
 }
 
 impl BatchBuilder {
@@ -51,6 +53,7 @@ impl BatchBuilder {
             previous_keys: Vec::new(),
             position: 0,
             last_use: Vec::new(),
+            last_texts: ([const { None }; 3], None),
         }
     }
 
@@ -67,6 +70,24 @@ impl BatchBuilder {
         self.extra_bytes += ENTRY_BYTES + attributes.len() * ENTRY_BYTES;
         self.batch.resources.push(attributes);
         self.resources.insert(hash, index);
+        index
+    }
+
+    /// Returns the index of a resource with these texts as its attributes. Neighbours mostly share it: then nothing is allocated.
+    pub fn text_resource(&mut self, names: [Option<(&'static str, &str)>; 3]) -> u32 {
+        let same = |(last, asked): (&Option<(&'static str, String)>, &Option<(&'static str, &str)>)| match (last, asked) {
+            (Some((key, text)), Some((asked, value))) => key == asked && text == value,
+            (None, None) => true,
+            _ => false,
+        };
+        if let (last, Some(index)) = &self.last_texts
+            && last.iter().zip(&names).all(same)
+        {
+            return *index;
+        }
+        let attributes = names.iter().flatten().map(|(key, text)| ((*key).to_owned(), (*text).into())).collect();
+        let index = self.resource(attributes);
+        self.last_texts = (names.map(|name| name.map(|(key, text)| (key, text.to_owned()))), Some(index));
         index
     }
 

@@ -4,13 +4,21 @@
 
 pub mod body;
 pub mod builder;
+pub mod elastic;
 pub mod files;
 pub mod formats;
+pub mod journald;
+mod json_fields;
+pub mod loki;
 pub mod ndjson;
+mod object_record;
 pub mod otlp;
+pub mod stdin;
 pub mod syslog;
 pub mod syslog_prefix;
 pub mod system;
+#[cfg(test)]
+mod testing;
 pub mod time;
 
 use std::sync::Arc;
@@ -97,6 +105,7 @@ pub struct InputState {
     self_metrics: SelfMetrics,
     clock: Clock,
     limits: body::Limits,
+    uploads: journald::Uploads,
 }
 
 impl InputState {
@@ -109,7 +118,15 @@ impl InputState {
         clock: Clock,
     ) -> Self {
         let limits = body::Limits::new(max_request_bytes);
-        Self { logs: Arc::new(logs), metrics: Arc::new(metrics), max_request_bytes, self_metrics, clock, limits }
+        Self {
+            logs: Arc::new(logs),
+            metrics: Arc::new(metrics),
+            max_request_bytes,
+            self_metrics,
+            clock,
+            limits,
+            uploads: journald::Uploads::default(),
+        }
     }
 
     /// Bytes of memory that the decoded records of one request may take: a body of ordinary records takes about twice its size.
@@ -141,7 +158,11 @@ impl InputState {
 
 /// Returns every path that takes records.
 pub fn routes(state: InputState) -> Router {
-    ndjson::routes(state.clone()).merge(otlp::routes(state))
+    ndjson::routes(state.clone())
+        .merge(elastic::routes(state.clone()))
+        .merge(loki::routes(state.clone()))
+        .merge(journald::routes(state.clone()))
+        .merge(otlp::routes(state))
 }
 
 /// Returns the paths of OTLP only, for its own port.
@@ -149,10 +170,22 @@ pub fn otlp_routes(state: InputState) -> Router {
     otlp::routes(state)
 }
 
-/// The documentation of these paths.
 #[derive(utoipa::OpenApi)]
 #[openapi(paths(ndjson::ingest, otlp::export_logs, otlp::export_metrics, otlp::export_traces))]
+struct OwnDoc;
+
+/// The documentation of these paths.
 pub struct ApiDoc;
+
+impl utoipa::OpenApi for ApiDoc {
+    fn openapi() -> utoipa::openapi::OpenApi {
+        let mut whole = OwnDoc::openapi();
+        whole.merge(elastic::ApiDoc::openapi());
+        whole.merge(loki::ApiDoc::openapi());
+        whole.merge(journald::ApiDoc::openapi());
+        whole
+    }
+}
 
 /// Returns what a sender is told whose batch was not taken.
 pub(crate) fn refused(error: IngestError) -> ApiError {
@@ -176,6 +209,21 @@ mod tests {
     #[test]
     fn every_path_is_documented() {
         let paths: Vec<String> = super::ApiDoc::openapi().paths.paths.into_keys().collect();
-        assert_eq!(paths, ["/api/v1/logs", "/v1/logs", "/v1/metrics", "/v1/traces"]);
+        assert_eq!(
+            paths,
+            [
+                "/api/v1/logs",
+                "/elasticsearch/",
+                "/elasticsearch/_bulk",
+                "/elasticsearch/{index}/_bulk",
+                "/elasticsearch/{index}/_doc",
+                "/loki/api/v1/push",
+                "/loki/ready",
+                "/upload",
+                "/v1/logs",
+                "/v1/metrics",
+                "/v1/traces",
+            ]
+        );
     }
 }

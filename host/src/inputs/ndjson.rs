@@ -19,13 +19,15 @@ use axum::routing::post;
 use axum::{Json, Router};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as JsonValue};
+use serde_json::Value as JsonValue;
 use watchfire_types::attributes::keys;
-use watchfire_types::log::{RecordHead, unhex};
-use watchfire_types::{Attributes, LogBatch, LogRecord, Severity, Timestamp, Value, ValueRef};
+use watchfire_types::log::RecordHead;
+use watchfire_types::{LogBatch, LogRecord, Timestamp, ValueRef};
 
 use super::builder::{BatchBuilder, OverBudget};
-use super::{InputState, body, syslog_prefix, time};
+use super::json_fields::{Nested, Object};
+use super::object_record::{self, Meaning};
+use super::{InputState, body, syslog_prefix};
 use crate::http::{ApiError, Params};
 
 /// Longest line, in bytes.
@@ -33,11 +35,6 @@ pub const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// Most refused lines that an answer lists.
 const MAX_LISTED_ERRORS: usize = 20;
-
-const TIME_KEYS: [&str; 5] = ["timestamp", "time", "@timestamp", "ts", "_time"];
-const LEVEL_KEYS: [&str; 5] = ["level", "severity", "severity_text", "lvl", "log.level"];
-const BODY_KEYS: [&str; 5] = ["message", "msg", "body", "_msg", "log"];
-const SERVICE_KEYS: [&str; 2] = ["service", "service.name"];
 
 /// The keys of a record as the API writes it.
 const RECORD_KEYS: [&str; 14] = [
@@ -112,9 +109,9 @@ async fn take(state: &InputState, params: &Params, headers: &HeaderMap, body: Bo
     let (now, budget) = (state.clock.now(), state.decode_budget());
     let decode = move |bytes: &[u8]| {
         let defaults = Defaults { service: service.as_deref(), host: None, now, zone: &TimeZone::system() };
-        decode(bytes, &defaults, budget)
+        decode_lines(bytes, &defaults, None, budget)
     };
-    let (batch, mut answer) = body::read(state, "ndjson", headers, body, decode)
+    let (batch, mut answer, lines) = body::read(state, "ndjson", headers, body, decode)
         .await?
         .map_err(|error: OverBudget| ApiError::too_large(error.to_string()))?;
     if batch.is_empty() {
@@ -123,7 +120,14 @@ async fn take(state: &InputState, params: &Params, headers: &HeaderMap, body: Bo
     let accepted = state.logs.ingest(batch, Vec::new()).await.map_err(super::refused)?;
     answer.accepted = accepted.accepted;
     answer.rejected += accepted.rejected;
-    if accepted.rejected > 0 && answer.errors.len() < MAX_LISTED_ERRORS {
+    let room = MAX_LISTED_ERRORS.saturating_sub(answer.errors.len());
+    let refused = accepted.refused.iter().take(room);
+    let named = refused.filter_map(|(row, reason)| Some((*lines.get(*row as usize)?, (*reason).to_owned())));
+    answer
+        .errors
+        .extend(named.map(|(line, reason)| LineError { line: u64::from(line), reason: format!("the record is {reason}") }));
+    answer.errors.sort_by_key(|error| error.line);
+    if accepted.rejected > accepted.refused.len() as u64 && answer.errors.len() < MAX_LISTED_ERRORS {
         answer.errors.push(LineError { line: 0, reason: accepted.reason });
     }
     Ok(answer)
@@ -147,8 +151,20 @@ pub struct Defaults<'a> {
 /// # Errors
 /// [`OverBudget`] when they take too much memory together.
 pub fn decode(bytes: &[u8], defaults: &Defaults<'_>, budget: usize) -> Result<(LogBatch, IngestAnswer), OverBudget> {
+    decode_lines(bytes, defaults, None, budget).map(|(batch, answer, _)| (batch, answer))
+}
+
+/// The same, and the line of each row of the batch. `unnamed` is the service of plain lines for which nothing else names one.
+pub(super) fn decode_lines(
+    bytes: &[u8],
+    defaults: &Defaults<'_>,
+    unnamed: Option<&str>,
+    budget: usize,
+) -> Result<(LogBatch, IngestAnswer, Vec<u32>), OverBudget> {
+    let mut lines = Vec::new();
     let mut builder = BatchBuilder::new(budget);
     let mut answer = IngestAnswer::default();
+    let mut object = Object::default();
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.iter().all(u8::is_ascii_whitespace) {
@@ -158,13 +174,13 @@ pub fn decode(bytes: &[u8], defaults: &Defaults<'_>, budget: usize) -> Result<(L
             Err(LineRefused::Reason(format!("the line is longer than {MAX_LINE_BYTES} bytes")))
         } else {
             match str::from_utf8(line) {
-                Ok(text) if text.trim_start().starts_with('{') => push_json(&mut builder, text, defaults),
-                Ok(text) => push_text(&mut builder, text, defaults, None).map_err(Into::into),
+                Ok(text) if text.trim_start().starts_with('{') => push_object(&mut builder, text, defaults, &mut object),
+                Ok(text) => push_text(&mut builder, text, defaults, unnamed).map_err(Into::into),
                 Err(_) => Err(LineRefused::Reason("the line is not UTF-8".to_owned())),
             }
         };
         match refused {
-            Ok(()) => {}
+            Ok(()) => lines.push(index as u32 + 1),
             Err(LineRefused::OverBudget(error)) => return Err(error),
             Err(LineRefused::Reason(reason)) => {
                 answer.rejected += 1;
@@ -174,7 +190,7 @@ pub fn decode(bytes: &[u8], defaults: &Defaults<'_>, budget: usize) -> Result<(L
             }
         }
     }
-    Ok((builder.finish(), answer))
+    Ok((builder.finish(), answer, lines))
 }
 
 /// Why a line did not become a record.
@@ -209,7 +225,8 @@ fn push_line(
     unnamed: Option<&str>,
 ) -> Result<(), OverBudget> {
     let service = defaults.service.or(line.program).or(unnamed);
-    let resource = builder.resource(resource(service, line.host.or(defaults.host)));
+    let host = line.host.or(defaults.host).map(|host| (keys::HOST_NAME, host));
+    let resource = builder.text_resource([service.map(|service| (keys::SERVICE_NAME, service)), host, None]);
     let head = RecordHead {
         timestamp: line.timestamp.unwrap_or(defaults.now),
         observed: defaults.now,
@@ -225,135 +242,78 @@ fn push_line(
     Ok(())
 }
 
-fn resource(service: Option<&str>, host: Option<&str>) -> Attributes {
-    let service = service.map(|service| (keys::SERVICE_NAME.to_owned(), service.into()));
-    service.into_iter().chain(host.map(|host| (keys::HOST_NAME.to_owned(), host.into()))).collect()
-}
-
 /// Appends a line that is a JSON object.
 pub(super) fn push_json(builder: &mut BatchBuilder, text: &str, defaults: &Defaults<'_>) -> Result<(), LineRefused> {
-    let object: Map<String, JsonValue> = serde_json::from_str(text).map_err(|error| LineRefused::Reason(error.to_string()))?;
-    if is_record(&object) {
-        let mut record: LogRecord = serde_path_to_error::deserialize(JsonValue::Object(object))
-            .map_err(|error| LineRefused::Reason(format!("{}: {}", error.path(), error.inner())))?;
-        if let Some(service) = defaults.service
-            && !record.resource.iter().any(|(key, _)| key == keys::SERVICE_NAME)
-        {
-            record.resource.push((keys::SERVICE_NAME.to_owned(), service.into()));
-        }
-        record.severity_number = if record.severity_number > 24 { 0 } else { record.severity_number };
-        return Ok(builder.push_record(record)?);
+    push_object(builder, text, defaults, &mut Object::default())
+}
+
+/// The same with an `object` that is used again and again.
+fn push_object<'a>(
+    builder: &mut BatchBuilder,
+    text: &'a str,
+    defaults: &Defaults<'_>,
+    object: &mut Object<'a>,
+) -> Result<(), LineRefused> {
+    object.read(text, Nested::Text).map_err(|error| LineRefused::Reason(error.to_string()))?;
+    if is_record(object) {
+        return push_record(builder, text, defaults);
     }
-    push_object(builder, object, defaults)
+    object_record::push(builder, object, meaning, defaults, None)
+}
+
+/// Appends a record as the API writes it.
+fn push_record(builder: &mut BatchBuilder, text: &str, defaults: &Defaults<'_>) -> Result<(), LineRefused> {
+    let value: JsonValue = serde_json::from_str(text).map_err(|error| LineRefused::Reason(error.to_string()))?;
+    let mut record: LogRecord = serde_path_to_error::deserialize(value)
+        .map_err(|error| LineRefused::Reason(format!("{}: {}", error.path(), error.inner())))?;
+    if let Some(service) = defaults.service
+        && !record.resource.iter().any(|(key, _)| key == keys::SERVICE_NAME)
+    {
+        record.resource.push((keys::SERVICE_NAME.to_owned(), service.into()));
+    }
+    record.severity_number = if record.severity_number > 24 { 0 } else { record.severity_number };
+    Ok(builder.push_record(record)?)
 }
 
 /// Returns whether this is a record as the API writes it: nothing else, and what it always writes.
-fn is_record(object: &Map<String, JsonValue>) -> bool {
-    ["timestamp", "observed_timestamp", "severity_number", "body"].iter().all(|key| object.contains_key(*key))
-        && object.keys().all(|key| RECORD_KEYS.contains(&key.as_str()))
+fn is_record(object: &Object<'_>) -> bool {
+    let fields = &object.fields.list;
+    ["observed_timestamp", "severity_number", "timestamp", "body"].iter().all(|key| fields.iter().any(|field| field.key == *key))
+        && fields.iter().all(|field| RECORD_KEYS.contains(&&*field.key))
 }
 
-fn push_object(builder: &mut BatchBuilder, mut object: Map<String, JsonValue>, defaults: &Defaults<'_>) -> Result<(), LineRefused> {
-    let timestamp = match first(&object, &TIME_KEYS) {
-        None => defaults.now,
-        Some(key) => {
-            let value = object.shift_remove(key).unwrap_or_default();
-            time_of(&value, defaults.zone)
-                .ok_or_else(|| LineRefused::Reason(format!("{key}: {} is not a time", shortened(&value.to_string()))))?
-        }
-    };
-    let observed = match object.get("observed_timestamp").and_then(|value| time_of(value, defaults.zone)) {
-        Some(time) => {
-            object.shift_remove("observed_timestamp");
-            time
-        }
-        None => defaults.now,
-    };
-    let (mut severity, severity_text) = match first(&object, &LEVEL_KEYS).and_then(|key| object.shift_remove(key)) {
-        Some(JsonValue::String(text)) => (Severity::from_text(text.trim()).unwrap_or_default(), text),
-        Some(JsonValue::Number(number)) => (level_of(number.as_u64().unwrap_or(0)), number.to_string()),
-        _ => (Severity::UNSET, String::new()),
-    };
-    if let Some(number @ 1..=24) = object.get("severity_number").and_then(JsonValue::as_u64) {
-        object.shift_remove("severity_number");
-        severity = Severity(number as u8);
-    }
-    let body = first(&object, &BODY_KEYS).and_then(|key| object.shift_remove(key)).map_or(Value::Null, Value::from);
-    let mut resource = match object.get_mut("resource").map(JsonValue::take) {
-        Some(JsonValue::Object(entries)) => {
-            object.shift_remove("resource");
-            entries.into_iter().map(|(key, value)| (key, value.into())).collect()
-        }
-        Some(other) => {
-            object.insert("resource".to_owned(), other);
-            Attributes::new()
-        }
-        None => Attributes::new(),
-    };
-    let service = first(&object, &SERVICE_KEYS).filter(|key| object[*key].is_string()).and_then(|key| object.shift_remove(key));
-    let service = service.as_ref().and_then(JsonValue::as_str).or(defaults.service);
-    for (key, value) in self::resource(service, defaults.host) {
-        if !resource.iter().any(|(known, _)| *known == key) {
-            resource.push((key, value));
-        }
-    }
-    let resource = builder.resource(resource);
-    let mut head = RecordHead { timestamp, observed, severity, severity_text: &severity_text, resource, ..RecordHead::default() };
-    if let Some(id) = object.get("trace_id").and_then(|id| unhex(id.as_str()?)) {
-        head.trace_id = id;
-        object.shift_remove("trace_id");
-    }
-    if let Some(id) = object.get("span_id").and_then(|id| unhex(id.as_str()?)) {
-        head.span_id = id;
-        object.shift_remove("span_id");
-    }
-    builder.push(&head, body.as_ref())?;
-    for (key, value) in object {
-        match value {
-            JsonValue::Object(entries) if key == "attributes" => {
-                for (key, value) in entries {
-                    builder.attribute(&key, Value::from(value).as_ref());
-                }
-            }
-            value => builder.attribute(&key, Value::from(value).as_ref()),
-        }
-    }
-    Ok(())
-}
-
-fn first<'k>(object: &Map<String, JsonValue>, keys: &[&'k str]) -> Option<&'k str> {
-    keys.iter().find(|key| object.get(**key).is_some_and(|value| !value.is_null())).copied()
-}
-
-fn time_of(value: &JsonValue, zone: &TimeZone) -> Option<Timestamp> {
-    match value {
-        JsonValue::String(text) => time::parse(text.trim(), zone),
-        JsonValue::Number(number) => time::from_number(number),
-        _ => None,
-    }
-}
-
-/// Returns the severity of a numeric level: OpenTelemetry's up to 24, else that of bunyan and pino, in tens from 10 to 60.
-fn level_of(number: u64) -> Severity {
-    match number {
-        0 => Severity::UNSET,
-        1..=9 | 11..=19 | 21..=24 => Severity(number as u8),
-        10 => Severity::TRACE,
-        20 => Severity::DEBUG,
-        25..=39 => Severity::INFO,
-        40..=49 => Severity::WARN,
-        50..=59 => Severity::ERROR,
-        _ => Severity::FATAL,
-    }
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(80).collect()
+/// Says what a key stands for: the table at the head of this page.
+fn meaning(key: &str) -> Option<(Meaning, u8)> {
+    Some(match key {
+        "timestamp" => (Meaning::Time, 0),
+        "time" => (Meaning::Time, 1),
+        "@timestamp" => (Meaning::Time, 2),
+        "ts" => (Meaning::Time, 3),
+        "_time" => (Meaning::Time, 4),
+        "observed_timestamp" => (Meaning::Observed, 0),
+        "level" => (Meaning::Level, 0),
+        "severity" => (Meaning::Level, 1),
+        "severity_text" => (Meaning::Level, 2),
+        "lvl" => (Meaning::Level, 3),
+        "log.level" => (Meaning::Level, 4),
+        "severity_number" => (Meaning::SeverityNumber, 0),
+        "message" => (Meaning::Body, 0),
+        "msg" => (Meaning::Body, 1),
+        "body" => (Meaning::Body, 2),
+        "_msg" => (Meaning::Body, 3),
+        "log" => (Meaning::Body, 4),
+        "service" => (Meaning::Service, 0),
+        "service.name" => (Meaning::Service, 1),
+        "trace_id" => (Meaning::TraceId, 0),
+        "span_id" => (Meaning::SpanId, 0),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use watchfire_types::{Attributes, Value};
 
     use super::*;
 

@@ -25,10 +25,17 @@ pub fn parse(text: &str, zone: &TimeZone) -> Option<Timestamp> {
 /// Reads a number of seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by size.
 #[must_use]
 pub fn from_number(number: &serde_json::Number) -> Option<Timestamp> {
-    if let Some(whole) = number.as_u64() {
-        return whole.to_string().parse().ok();
+    match number.as_u64() {
+        Some(whole) => Some(Timestamp::from_epoch(whole)),
+        None => from_float(number.as_f64()?),
     }
-    let number = number.as_f64().filter(|number| *number >= 0.0)?;
+}
+
+/// The same for a number with a fraction.
+pub(super) fn from_float(number: f64) -> Option<Timestamp> {
+    if number.is_nan() || number < 0.0 {
+        return None;
+    }
     let nanos = match number {
         ..1e11 => number * 1e9,
         ..1e14 => number * 1e6,

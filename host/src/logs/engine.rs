@@ -53,6 +53,15 @@ pub fn count_refused(batch: &LogBatch, now: Timestamp, retention: Duration) -> (
     refused
 }
 
+/// Returns which records [`count_refused`] counts, and why each of them.
+#[must_use]
+pub fn refused_rows(batch: &LogBatch, now: Timestamp, retention: Duration) -> Vec<(u32, &'static str)> {
+    let (oldest, newest) = (now.minus(retention).as_nanos(), now.plus(MAX_AHEAD).as_nanos());
+    let reason = |time: u64| if time < oldest { Some(TOO_OLD) } else { (time > newest).then_some(TOO_NEW) };
+    let rows = batch.time.iter().enumerate();
+    rows.filter_map(|(row, time)| Some((row as u32, reason(*time)?))).collect()
+}
+
 /// Returns `batch` without the records that [`count_refused`] counts.
 #[must_use]
 pub fn without_refused(batch: &LogBatch, now: Timestamp, retention: Duration) -> LogBatch {

@@ -156,7 +156,9 @@ impl Logs {
         let now = inner.clock.now();
         engine::fill_times(&mut batch, now);
         let (old, new) = engine::count_refused(&batch, now, inner.retention);
+        let mut refused = Vec::new();
         if old + new > 0 {
+            refused = engine::refused_rows(&batch, now, inner.retention);
             batch = engine::without_refused(&batch, now, inner.retention);
             inner.rejected_old.add(old as u64);
             inner.rejected_new.add(new as u64);
@@ -164,7 +166,7 @@ impl Logs {
         let mut reasons = Vec::new();
         reasons.extend((old > 0).then(|| format!("{old} records are {}", engine::TOO_OLD)));
         reasons.extend((new > 0).then(|| format!("{new} records are {}", engine::TOO_NEW)));
-        let accepted = Accepted { accepted: batch.len() as u64, rejected: (old + new) as u64, reason: reasons.join(", ") };
+        let accepted = Accepted { accepted: batch.len() as u64, rejected: (old + new) as u64, reason: reasons.join(", "), refused };
         if batch.is_empty() && offsets.is_empty() {
             return Ok(accepted);
         }

@@ -35,4 +35,6 @@ pub struct Accepted {
     pub rejected: u64,
     /// Why, for the first of them; empty if none.
     pub reason: String,
+    /// Which rows of the batch they were, as far as that is known, in their order, and why each: "older than …".
+    pub refused: Vec<(u32, &'static str)>,
 }

@@ -61,6 +61,10 @@ pub const OWN: &[Entry] = &[
     ),
     entry("watchfire_analyzer_quarantined_total", Counter, &["plugin"], "Records that the analyzer could not take, left out."),
     entry("watchfire_analyzer_records_total", Counter, &["plugin"], "Records that the analyzer was given."),
+    entry("watchfire_anomalies_open", Gauge, &[], "Unusual things in the log that go on."),
+    entry("watchfire_anomalies_total", Counter, &["detector"], "Unusual things that a detector found in the log."),
+    entry("watchfire_anomaly_lag_records", Gauge, &[], "Log records that the detectors have not counted yet."),
+    entry("watchfire_anomaly_late_records_total", Counter, &[], "Log records that came after the time they are of was judged."),
     entry("watchfire_data_available_bytes", Gauge, &[], "Space left on the file system of the data directory."),
     entry("watchfire_data_bytes", Gauge, &[], "Bytes of the whole data directory, the ballast file included."),
     entry(

@@ -40,6 +40,17 @@ impl Timestamp {
         Self(seconds.saturating_mul(NANOS_PER_SECOND))
     }
 
+    /// Returns the moment that a number of seconds, milliseconds, microseconds or nanoseconds since 1970 says, told apart by size.
+    #[must_use]
+    pub const fn from_epoch(number: u64) -> Self {
+        match number {
+            0..=99_999_999_999 => Self::from_seconds(number),
+            100_000_000_000..=99_999_999_999_999 => Self::from_millis(number),
+            100_000_000_000_000..=99_999_999_999_999_999 => Self(number.saturating_mul(1_000)),
+            _ => Self(number),
+        }
+    }
+
     /// Returns nanoseconds since the epoch.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
@@ -104,12 +115,7 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || ParseTimestampError(text.chars().take(80).collect());
         if let Ok(number) = text.parse::<u64>() {
-            return Ok(match number {
-                0..=99_999_999_999 => Self::from_seconds(number),
-                100_000_000_000..=99_999_999_999_999 => Self::from_millis(number),
-                100_000_000_000_000..=99_999_999_999_999_999 => Self(number.saturating_mul(1_000)),
-                _ => Self(number),
-            });
+            return Ok(Self::from_epoch(number));
         }
         if let Ok(seconds) = text.parse::<f64>()
             && (0.0..1e11).contains(&seconds)

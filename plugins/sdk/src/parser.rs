@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::host::logs::{AttributeColumns, TextColumn};
-pub use crate::bindings::parser::Parsed;
+use crate::bindings::parser::Parsed;
 use crate::{Descriptor, Result};
 
 /// Reads lines. One lives as long as all is well; it must not rely on seeing every line of a file, nor on their order between calls.

@@ -2,6 +2,7 @@
 
 pub mod components;
 pub mod debian;
+pub mod node;
 pub mod python;
 pub mod step;
 pub mod wasm;

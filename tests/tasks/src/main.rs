@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
 use watchfire_tasks::step::{self, Failed, cargo, run};
-use watchfire_tasks::{components, debian, python, target_directory};
+use watchfire_tasks::{components, debian, node, python, target_directory};
 
 const USAGE: &str = "usage: cargo up [-- ARGUMENTS OF `watchfire start`]
        cargo verify
@@ -61,6 +61,7 @@ fn build_components() -> Result<(), Failed> {
 fn verify() -> Result<(), Failed> {
     components::ensure_all()?;
     python::ensure()?;
+    node::ensure()?;
     debian::ensure()?;
     // One build for everything: with the test targets in it, features are resolved as for the tests, and nothing is built twice.
     run("build", &mut cargo(&["build", "--workspace", "--bins", "--tests"]), "see the compiler's message above")?;

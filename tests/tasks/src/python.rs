@@ -60,7 +60,7 @@ fn lock(folder: &Path) -> Result<File, Failed> {
 }
 
 /// The FNV-1a hash: enough to tell one list of packages from another, and the same in every release of Rust.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

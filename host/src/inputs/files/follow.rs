@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -43,6 +43,12 @@ const MAX_RUNNING: usize = 4;
 const TURN: usize = 16;
 /// Files held open while nothing happens to them.
 const MAX_OPEN: usize = 256;
+
+/// Returns the time since the first call.
+fn elapsed() -> Duration {
+    static FIRST: OnceLock<std::time::Instant> = OnceLock::new();
+    FIRST.get_or_init(std::time::Instant::now).elapsed()
+}
 
 /// What following files needs.
 #[derive(Clone)]
@@ -320,7 +326,7 @@ impl Manager {
         let wait = match (more, slot.again) {
             (true, _) => Duration::ZERO,
             (false, true) => GATHER,
-            (false, false) => tail.waits(time).unwrap_or(poll).min(poll),
+            (false, false) => tail.waits(elapsed()).unwrap_or(poll).min(poll),
         };
         slot.open_files = tail.open_files();
         slot.due = now + wait;
@@ -345,7 +351,7 @@ impl Following {
             let last = round >= TURN;
             let reading = tokio::task::spawn_blocking(move || {
                 // A turn ends when what was read has been stored.
-                let step = if last { Step::Idle } else { tail.step(now) };
+                let step = if last { Step::Idle } else { tail.step(now, elapsed()) };
                 (tail, step)
             });
             let (read, stored) = tokio::join!(reading, self.store(flying.as_deref_mut(), parser.as_ref()));

@@ -20,6 +20,7 @@ pub mod tail;
 mod tests;
 mod watch;
 
+use std::ops::Range;
 use std::path::Path;
 
 use regex::Regex;
@@ -90,4 +91,11 @@ impl Input {
     fn names(&self, path: &Path) -> bool {
         self.patterns.iter().any(|pattern| pattern.is_literal() && pattern.text() == path)
     }
+}
+
+/// Returns which of `lines` are put together as stack traces. For fuzzing: followed files do this by themselves.
+#[doc(hidden)]
+#[must_use]
+pub fn traces(lines: &[&str]) -> Vec<Range<usize>> {
+    Rules::Traces.join(lines, &mut |line| line.contains("ERROR")).into_iter().map(|joined| joined.lines).collect()
 }

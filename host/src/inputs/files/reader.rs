@@ -5,10 +5,9 @@ use std::hash::Hasher;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustc_hash::FxHasher;
-use watchfire_types::Timestamp;
 
 use super::positions::Identity;
 use crate::logs::FileOffset;
@@ -43,8 +42,8 @@ pub(super) struct Waiting {
     pub(super) start: u64,
     /// How many they are.
     pub(super) lines: usize,
-    /// When they were first seen like this.
-    pub(super) since: Timestamp,
+    /// When they were first seen like this, as [`super::tail::Tail::step`] counts time.
+    pub(super) since: Duration,
 }
 
 /// An open file.

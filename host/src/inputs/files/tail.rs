@@ -111,6 +111,8 @@ pub struct Tail {
     buffer: Vec<u8>,
     status: FileStatus,
     last_growth: Timestamp,
+    /// The time since some moment, which no clock that is set can turn back.
+    elapsed: Duration,
 }
 
 impl Tail {
@@ -143,6 +145,7 @@ impl Tail {
             resting: None,
             buffer: Vec::new(),
             last_growth: Timestamp::ZERO,
+            elapsed: Duration::ZERO,
         }
     }
 
@@ -187,9 +190,9 @@ impl Tail {
 
     /// Returns how long lines that may still grow are to be left alone; `None` if there are none.
     #[must_use]
-    pub fn waits(&self, now: Timestamp) -> Option<Duration> {
+    pub fn waits(&self, elapsed: Duration) -> Option<Duration> {
         let readers = self.rotated.iter().map(|rotated| &rotated.reader).chain(&self.main);
-        let left = |waiting: Waiting| self.input.config.multiline.timeout.saturating_sub(now.since(waiting.since));
+        let left = |waiting: Waiting| self.input.config.multiline.timeout.saturating_sub(elapsed.saturating_sub(waiting.since));
         readers.filter_map(|reader| reader.waiting).map(left).min()
     }
 
@@ -222,8 +225,10 @@ impl Tail {
         self.main = None;
     }
 
-    /// Looks once. What fails is in the status, and is tried again at the next look.
-    pub fn step(&mut self, now: Timestamp) -> Step {
+    /// Looks once. What fails is in the status, and is tried again at the next look. `elapsed` is the time since any moment, the same in all
+    /// calls: lines that may grow wait by it, whatever the clock does.
+    pub fn step(&mut self, now: Timestamp, elapsed: Duration) -> Step {
+        self.elapsed = elapsed;
         match self.try_step(now) {
             Ok(step) => step,
             Err(error) => {
@@ -497,8 +502,8 @@ impl Tail {
         let mut close_first = !is_all && chunk.open().is_some_and(|(start, _)| start == reader.next);
         if is_all && let Some((start, lines)) = chunk.open() {
             let known = reader.waiting.filter(|waiting| (waiting.start, waiting.lines) == (start, lines));
-            let waiting = known.unwrap_or(Waiting { start, lines, since: now });
-            close_first = last || now.since(waiting.since) >= config.multiline.timeout;
+            let waiting = known.unwrap_or(Waiting { start, lines, since: self.elapsed });
+            close_first = last || self.elapsed.saturating_sub(waiting.since) >= config.multiline.timeout;
             reader.waiting = (!close_first).then_some(waiting);
         } else {
             reader.waiting = None;

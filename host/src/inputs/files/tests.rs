@@ -103,7 +103,7 @@ impl Stage {
 
     fn look(&mut self) -> &mut Self {
         for _ in 0..1_000 {
-            let Step::Batch(pending) = self.tail.step(self.now) else { return self };
+            let Step::Batch(pending) = self.tail.step(self.now, self.elapsed()) else { return self };
             self.store(&pending);
             self.tail.commit(&pending);
         }
@@ -119,6 +119,10 @@ impl Stage {
             }
         }
         self
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.now.as_nanos())
     }
 
     fn wait(&mut self, duration: Duration) -> &mut Self {
@@ -166,10 +170,10 @@ fn a_refused_batch_is_read_again() {
     let mut stage = Stage::new(true);
     stage.append("log", "one\ntwo\n");
     for _ in 0..3 {
-        let Step::Batch(pending) = stage.tail.step(stage.now) else { panic!("there are lines") };
+        let Step::Batch(pending) = stage.tail.step(stage.now, stage.elapsed()) else { panic!("there are lines") };
         assert_eq!(pending.batch.len(), 2);
         // The next one is read before it is known that this one is lost.
-        assert!(matches!(stage.tail.step(stage.now), Step::Idle));
+        assert!(matches!(stage.tail.step(stage.now, stage.elapsed()), Step::Idle));
         stage.tail.rewind(&pending);
     }
     assert_eq!(stage.look().lines, ["one", "two"]);
@@ -179,7 +183,7 @@ fn a_refused_batch_is_read_again() {
 fn a_batch_that_was_stored_but_not_noted_is_not_read_twice_after_a_restart() {
     let mut stage = Stage::new(true);
     stage.append("log", "one\n");
-    let Step::Batch(pending) = stage.tail.step(stage.now) else { panic!("there is a line") };
+    let Step::Batch(pending) = stage.tail.step(stage.now, stage.elapsed()) else { panic!("there is a line") };
     stage.store(&pending);
     stage.restart();
     stage.append("log", "two\n");
@@ -438,7 +442,7 @@ proptest! {
                     stage.look();
                 }
                 Event::Crash => {
-                    if let Step::Batch(pending) = stage.tail.step(stage.now) {
+                    if let Step::Batch(pending) = stage.tail.step(stage.now, stage.elapsed()) {
                         stage.store(&pending);
                     }
                     stage.restart();

@@ -55,6 +55,15 @@ pub struct Partial {
     pub message: String,
 }
 
+impl Partial {
+    /// Returns it as protobuf. "Unset when all accepted": nothing at all then.
+    pub(super) fn encode(self) -> Vec<u8> {
+        let is_partial = self.rejected > 0;
+        let success = PartialSuccess { rejected: self.rejected as i64, error_message: self.message };
+        ExportResponse { partial_success: is_partial.then_some(success) }.encode_to_vec()
+    }
+}
+
 /// `ExportLogsServiceResponse`, `ExportMetricsServiceResponse`, `ExportTraceServiceResponse`: the same on the wire.
 #[derive(Clone, PartialEq, Message)]
 struct ExportResponse {
@@ -106,14 +115,9 @@ pub(super) async fn respond(
 }
 
 fn success(encoding: Encoding, input: &str, partial: Partial) -> Response {
-    // "Unset when all accepted": an empty message in either encoding.
-    let is_partial = partial.rejected > 0;
     let body = match encoding {
-        Encoding::Protobuf => {
-            let success = PartialSuccess { rejected: partial.rejected as i64, error_message: partial.message };
-            ExportResponse { partial_success: is_partial.then_some(success) }.encode_to_vec()
-        }
-        Encoding::Json if !is_partial => b"{}".to_vec(),
+        Encoding::Protobuf => partial.encode(),
+        Encoding::Json if partial.rejected == 0 => b"{}".to_vec(),
         Encoding::Json => {
             let counted = match input {
                 "otlp_logs" => "rejectedLogRecords",

@@ -1,9 +1,10 @@
-//! OTLP over HTTP: `/v1/logs`, `/v1/metrics`, and `/v1/traces`, which is answered politely and not stored yet.
+//! OTLP over HTTP: `/v1/logs`, `/v1/metrics`, and `/v1/traces`, which is answered politely and not stored yet; and over gRPC.
 //!
 //! Source: OpenTelemetry protocol specification, "OTLP/HTTP". The answer is in the encoding of the request; records that are
 //! refused for good are a partial success with status 200; only 429, 502, 503 and 504 are tried again by senders.
 
 pub mod answer;
+pub mod grpc;
 pub mod json;
 mod json_text;
 pub mod logs_proto;
@@ -67,6 +68,7 @@ pub fn routes(state: InputState) -> Router {
         .route("/v1/logs", post(export_logs))
         .route("/v1/metrics", post(export_metrics))
         .route("/v1/traces", post(export_traces))
+        .merge(grpc::routes())
         .with_state(state)
 }
 
@@ -84,14 +86,17 @@ pub async fn export_logs(State(state): State<InputState>, headers: HeaderMap, bo
     answer::respond(&state, "otlp_logs", &headers, async |encoding| {
         let budget = state.decode_budget();
         let decode = move |bytes: &[u8]| decode_logs(bytes, encoding, budget);
-        let batch = body::read(&state, "otlp_logs", &headers, body, decode).await??;
-        if batch.is_empty() {
-            return Ok(Partial::default());
-        }
-        let accepted = state.logs.ingest(batch, Vec::new()).await.map_err(super::refused)?;
-        Ok(Partial { accepted: accepted.accepted, rejected: accepted.rejected, message: accepted.reason })
+        store_logs(&state, body::read(&state, "otlp_logs", &headers, body, decode).await??).await
     })
     .await
+}
+
+async fn store_logs(state: &InputState, batch: LogBatch) -> Result<Partial, ApiError> {
+    if batch.is_empty() {
+        return Ok(Partial::default());
+    }
+    let accepted = state.logs.ingest(batch, Vec::new()).await.map_err(super::refused)?;
+    Ok(Partial { accepted: accepted.accepted, rejected: accepted.rejected, message: accepted.reason })
 }
 
 /// Takes metrics: an `ExportMetricsServiceRequest`.
@@ -111,19 +116,22 @@ pub async fn export_metrics(State(state): State<InputState>, headers: HeaderMap,
             Encoding::Protobuf => metrics::decode(bytes, budget),
             Encoding::Json => json::metrics(bytes, budget),
         };
-        let decoded = body::read(&state, "otlp_metrics", &headers, body, decode).await??;
-        let mut partial = Partial { accepted: 0, rejected: decoded.rejected, message: decoded.reason };
-        if !decoded.points.is_empty() {
-            let accepted = state.metrics.ingest(decoded.points).await.map_err(super::refused)?;
-            partial.accepted = accepted.accepted;
-            partial.rejected += accepted.rejected;
-            if partial.message.is_empty() {
-                partial.message = accepted.reason;
-            }
-        }
-        Ok(partial)
+        store_metrics(&state, body::read(&state, "otlp_metrics", &headers, body, decode).await??).await
     })
     .await
+}
+
+async fn store_metrics(state: &InputState, decoded: metrics::Decoded) -> Result<Partial, ApiError> {
+    let mut partial = Partial { accepted: 0, rejected: decoded.rejected, message: decoded.reason };
+    if !decoded.points.is_empty() {
+        let accepted = state.metrics.ingest(decoded.points).await.map_err(super::refused)?;
+        partial.accepted = accepted.accepted;
+        partial.rejected += accepted.rejected;
+        if partial.message.is_empty() {
+            partial.message = accepted.reason;
+        }
+    }
+    Ok(partial)
 }
 
 /// Takes traces, and says that they are not stored: an exporter that sends all three signals keeps running.
@@ -139,11 +147,14 @@ pub async fn export_traces(State(state): State<InputState>, headers: HeaderMap, 
             Encoding::Protobuf => count_spans(bytes),
             Encoding::Json => json::count_spans(bytes, budget),
         };
-        let rejected = body::read(&state, "otlp_traces", &headers, body, decode).await??;
-        let message = if rejected > 0 { "traces are not stored yet".to_owned() } else { String::new() };
-        Ok(Partial { accepted: 0, rejected, message })
+        Ok(no_spans(body::read(&state, "otlp_traces", &headers, body, decode).await??))
     })
     .await
+}
+
+fn no_spans(rejected: u64) -> Partial {
+    let message = if rejected > 0 { "traces are not stored yet".to_owned() } else { String::new() };
+    Partial { accepted: 0, rejected, message }
 }
 
 /// Reads logs in either encoding.

@@ -30,7 +30,7 @@ impl LogSink for Sink {
             }
             let accepted = batch.len() as u64;
             self.bodies.lock().extend((0..batch.len()).map(|row| batch.record(row).body.as_ref().display()));
-            Ok(Accepted { accepted, rejected: 0, reason: String::new() })
+            Ok(Accepted { accepted, ..Accepted::default() })
         })
     }
 

@@ -83,6 +83,11 @@ impl Host {
         Ok(Self { address, started: Some(started) })
     }
 
+    /// Returns its address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Returns a new connection to it.
     pub(crate) fn connect(&self) -> anyhow::Result<Connection> {
         Connection::open(self.address)

@@ -9,7 +9,9 @@ use watchfire_tests::payload::{PROTOBUF, log_record, logs_request};
 use watchfire_types::Timestamp;
 
 use crate::corpus::Corpus;
+use crate::grpc;
 use crate::host::Host;
+use crate::payloads;
 use crate::report::{Report, megabytes, thousands};
 use crate::wire::Connection;
 use crate::{Load, Target};
@@ -24,17 +26,49 @@ const PLACEHOLDER: u64 = 0x7e57_ab1e_0ddb_a115;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Otlp,
+    Grpc,
     Ndjson,
+    LokiJson,
+    LokiSnappy,
+    Bulk,
 }
 
 impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Otlp => "logs: OTLP/HTTP, protobuf",
+            Self::Grpc => "grpc: OTLP/gRPC",
+            Self::Ndjson => "ndjson",
+            Self::LokiJson => "loki-json: Loki push, JSON",
+            Self::LokiSnappy => "loki: Loki push, protobuf with snappy",
+            Self::Bulk => "bulk: Elasticsearch",
+        }
+    }
+
     fn path(self) -> &'static str {
-        if self == Self::Otlp { "/v1/logs" } else { "/api/v1/logs" }
+        match self {
+            Self::Otlp => "/v1/logs",
+            Self::Grpc => grpc::LOGS,
+            Self::Ndjson => "/api/v1/logs",
+            Self::LokiJson | Self::LokiSnappy => "/loki/api/v1/push",
+            // What Filebeat asks for.
+            Self::Bulk => "/elasticsearch/_bulk?filter_path=errors,items.*.error,items.*.status",
+        }
     }
 
     fn content_type(self) -> &'static str {
-        if self == Self::Otlp { PROTOBUF } else { "application/x-ndjson" }
+        match self {
+            Self::Otlp | Self::Grpc | Self::LokiSnappy => PROTOBUF,
+            Self::LokiJson => "application/json",
+            Self::Ndjson | Self::Bulk => "application/x-ndjson",
+        }
     }
+}
+
+/// A connection that speaks it.
+enum Sender {
+    Http(Connection),
+    Grpc(Box<grpc::Connection>),
 }
 
 /// A request encoded ahead of time, and where its times stand.
@@ -46,10 +80,15 @@ struct Request {
 impl Request {
     fn new(protocol: Protocol, corpus: &mut Corpus, batch: usize) -> Self {
         let lines = (0..batch).map(|_| corpus.line());
-        if protocol == Protocol::Ndjson {
-            let now = Clock::system().now();
-            let text = lines.map(|line| line.json(now, "shop")).collect::<String>();
-            return Self { bytes: text.into_bytes(), times: Vec::new() };
+        let now = Clock::system().now();
+        // Times that are text or compressed stay what they were when the load began.
+        let fixed = |bytes| Self { bytes, times: Vec::new() };
+        match protocol {
+            Protocol::Ndjson => return fixed(lines.map(|line| line.json(now, "shop")).collect::<String>().into_bytes()),
+            Protocol::LokiJson => return fixed(payloads::loki_json(lines.collect(), now)),
+            Protocol::LokiSnappy => return fixed(payloads::loki_snappy(lines.collect(), now)),
+            Protocol::Bulk => return fixed(payloads::bulk(lines.collect(), now)),
+            Protocol::Otlp | Protocol::Grpc => {}
         }
         let records = lines.map(|line| line.otlp(Timestamp::from_nanos(PLACEHOLDER))).collect();
         let bytes = logs_request("shop", records);
@@ -83,8 +122,7 @@ pub(crate) fn measure(protocol: Protocol, load: &Load, target: &Target) -> anyho
     let outcome = send(&host, protocol, load)?;
     let used = host.processor_time().unwrap_or_default().saturating_sub(before);
     let rate = outcome.records as f64 / outcome.elapsed.as_secs_f64();
-    let name = if protocol == Protocol::Otlp { "logs: OTLP/HTTP, protobuf" } else { "ndjson" };
-    Ok(Report::new(name)
+    Ok(Report::new(protocol.name())
         .line("figure", format!("{} records/s, acknowledged durable, the last one searchable", thousands(rate)))
         .line(
             "configuration",
@@ -109,7 +147,11 @@ pub(crate) fn send(host: &Host, protocol: Protocol, load: &Load) -> anyhow::Resu
     for number in 0..connections {
         let mut corpus = Corpus::new(number as u64, load.attributes);
         let pool: Vec<_> = (0..(POOL / connections).max(1)).map(|_| Request::new(protocol, &mut corpus, load.batch)).collect();
-        senders.push((host.connect()?, pool));
+        let sender = match protocol {
+            Protocol::Grpc => Sender::Grpc(Box::new(grpc::Connection::open(host.address())?)),
+            _ => Sender::Http(host.connect()?),
+        };
+        senders.push((sender, pool));
     }
     let started = Instant::now();
     let results = std::thread::scope(|scope| {
@@ -135,7 +177,7 @@ pub(crate) fn send(host: &Host, protocol: Protocol, load: &Load) -> anyhow::Resu
 }
 
 fn send_all(
-    mut connection: Connection,
+    mut connection: Sender,
     mut pool: Vec<Request>,
     protocol: Protocol,
     requests: usize,
@@ -157,10 +199,17 @@ fn send_all(
     Ok((latencies, bytes))
 }
 
-fn post(connection: &mut Connection, protocol: Protocol, body: &[u8]) -> anyhow::Result<u16> {
-    let status = connection.post(protocol.path(), protocol.content_type(), body)?;
-    ensure!(matches!(status, 200 | 429 | 503), "the host answers {status}");
-    Ok(if status == 429 { 503 } else { status })
+fn post(sender: &mut Sender, protocol: Protocol, body: &[u8]) -> anyhow::Result<u16> {
+    let connection = match sender {
+        Sender::Grpc(connection) => return grpc::as_http(connection.call(protocol.path(), body)?),
+        Sender::Http(connection) => connection,
+    };
+    let (status, answer) = connection.post_for(protocol.path(), protocol.content_type(), body)?;
+    ensure!(matches!(status, 200 | 204 | 429 | 503), "the host answers {status}: {}", String::from_utf8_lossy(&answer));
+    // A bulk request says of each document whether it was taken; a busy store takes none.
+    let is_busy = protocol == Protocol::Bulk && answer.windows(13).any(|part| part == b"\"errors\":true");
+    ensure!(!is_busy || answer.windows(12).any(|part| part == b"\"status\":429"), "{}", String::from_utf8_lossy(&answer));
+    Ok(if is_busy || status == 429 { 503 } else { status })
 }
 
 /// Sends one record that is like no other and waits until a search finds it.

@@ -5,9 +5,11 @@
 
 mod corpus;
 mod disk;
+mod grpc;
 mod host;
 mod ingest;
 mod machine;
+mod payloads;
 mod plugins;
 mod report;
 mod rest;
@@ -55,6 +57,14 @@ enum Mode {
     Ndjson(Load),
     /// Syslog: messages per second over UDP, at a pace that must lose none, or TCP.
     Syslog(syslog::SyslogLoad),
+    /// OTLP/gRPC logs: records per second, acknowledged durable.
+    Grpc(Load),
+    /// Loki push in protobuf with snappy: lines per second, acknowledged durable.
+    Loki(Load),
+    /// Loki push in JSON: lines per second, acknowledged durable.
+    LokiJson(Load),
+    /// Elasticsearch's bulk API: documents per second, acknowledged durable.
+    Bulk(Load),
     /// Lines in a followed file: lines per second, until all are searchable.
     Tail {
         /// Lines to write.
@@ -115,6 +125,10 @@ fn expand(mode: Mode) -> Vec<Mode> {
         Mode::Ndjson(Load { records: load.records.min(2_000_000), ..load.clone() }),
         Mode::Syslog(syslog::SyslogLoad::usual(syslog::Transport::Udp)),
         Mode::Syslog(syslog::SyslogLoad::usual(syslog::Transport::Tcp)),
+        Mode::Grpc(load.clone()),
+        Mode::Loki(Load { records: load.records.min(2_000_000), ..load.clone() }),
+        Mode::LokiJson(Load { records: load.records.min(2_000_000), ..load.clone() }),
+        Mode::Bulk(Load { records: load.records.min(2_000_000), ..load.clone() }),
         Mode::Tail { records: load.records.min(2_000_000) },
         Mode::Plugins,
         Mode::Disk(load),
@@ -126,6 +140,10 @@ fn run(mode: &Mode, target: &Target) -> anyhow::Result<Report> {
         Mode::Logs(load) => ingest::measure(Protocol::Otlp, load, target),
         Mode::Ndjson(load) => ingest::measure(Protocol::Ndjson, load, target),
         Mode::Syslog(load) => syslog::measure(load, target),
+        Mode::Grpc(load) => ingest::measure(Protocol::Grpc, load, target),
+        Mode::Loki(load) => ingest::measure(Protocol::LokiSnappy, load, target),
+        Mode::LokiJson(load) => ingest::measure(Protocol::LokiJson, load, target),
+        Mode::Bulk(load) => ingest::measure(Protocol::Bulk, load, target),
         Mode::Tail { records } => tail::measure(*records, target),
         Mode::Rest { seconds } => rest::measure(Duration::from_secs(*seconds), target),
         Mode::Start => start::measure(target),

@@ -23,6 +23,11 @@ impl Connection {
 
     /// POSTs `body`; returns the status.
     pub(crate) fn post(&mut self, path: &str, content_type: &str, body: &[u8]) -> anyhow::Result<u16> {
+        Ok(self.post_for(path, content_type, body)?.0)
+    }
+
+    /// POSTs `body`; returns the status and the answer's body.
+    pub(crate) fn post_for(&mut self, path: &str, content_type: &str, body: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
             self.address,
@@ -30,7 +35,7 @@ impl Connection {
         );
         self.stream.get_mut().write_all(head.as_bytes())?;
         self.stream.get_mut().write_all(body)?;
-        Ok(self.answer()?.0)
+        self.answer()
     }
 
     /// GETs `path`, which must answer 200 with JSON.

@@ -1,101 +1,19 @@
 //! What a sender sees.
 
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{Request, Response, StatusCode};
-use futures::future::BoxFuture;
+use axum::http::{Response, StatusCode};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use parking_lot::Mutex;
 use prost::Message as _;
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
-use watchfire_types::{LogBatch, MetricBatch, Timestamp};
+use watchfire_types::LogBatch;
 
-use crate::clock::Clock;
-use crate::inputs::{InputState, LogSink, MetricSink, routes};
-use crate::logs::FileOffset;
-use crate::store::{Accepted, IngestError, StoreError};
-use crate::telemetry::SelfMetrics;
-
-/// What has been taken, and what to answer next.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Inner>>);
-
-#[derive(Default)]
-struct Inner {
-    logs: Vec<LogBatch>,
-    metrics: Vec<MetricBatch>,
-    reject: u64,
-    busy: Option<Duration>,
-    fails: bool,
-}
-
-impl Memory {
-    fn answer(&self, count: usize) -> Result<Accepted, IngestError> {
-        let inner = self.0.lock();
-        if let Some(retry_after) = inner.busy {
-            return Err(IngestError::Busy { reason: "the queue is full".to_owned(), retry_after });
-        }
-        if inner.fails {
-            return Err(StoreError::Closed.into());
-        }
-        let reason = if inner.reject > 0 { "too old".to_owned() } else { String::new() };
-        Ok(Accepted { accepted: count as u64 - inner.reject, rejected: inner.reject, reason })
-    }
-}
-
-impl LogSink for Memory {
-    fn ingest(&self, batch: LogBatch, _offsets: Vec<FileOffset>) -> BoxFuture<'_, Result<Accepted, IngestError>> {
-        let answer = self.answer(batch.len());
-        self.0.lock().logs.push(batch);
-        Box::pin(async { answer })
-    }
-
-    fn file_offsets(&self) -> Result<Vec<FileOffset>, StoreError> {
-        Ok(Vec::new())
-    }
-}
-
-impl MetricSink for Memory {
-    fn ingest(&self, batch: MetricBatch) -> BoxFuture<'_, Result<Accepted, IngestError>> {
-        let answer = self.answer(batch.len());
-        self.0.lock().metrics.push(batch);
-        Box::pin(async { answer })
-    }
-}
-
-struct Host {
-    memory: Memory,
-    self_metrics: SelfMetrics,
-    state: InputState,
-}
-
-impl Host {
-    fn new(max_request_bytes: usize) -> Self {
-        let (memory, self_metrics) = (Memory::default(), SelfMetrics::default());
-        let clock = Clock::manual(Timestamp::from_seconds(1_795_392_600));
-        let state = InputState::new(memory.clone(), memory.clone(), max_request_bytes, self_metrics.clone(), clock);
-        Self { memory, self_metrics, state }
-    }
-
-    async fn post(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response<Body> {
-        let mut request = Request::post(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        routes(self.state.clone()).oneshot(request.body(Body::from(body)).unwrap()).await.unwrap()
-    }
-
-    fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
-        self.self_metrics.counter(name, labels).get()
-    }
-}
+use crate::inputs::testing::{Host, Inner};
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
@@ -106,7 +24,7 @@ fn logs(count: usize) -> ExportLogsServiceRequest {
     ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }] }
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

@@ -1,5 +1,6 @@
 //! OTLP from bytes to columns and points, and over HTTP.
 
+mod grpc;
 mod http;
 mod json;
 mod logs;
