@@ -6,7 +6,7 @@ use reqwest::Method;
 use watchfire_tests::TestHost;
 
 /// The API as people are told it is. A new route is added here, too.
-const ROUTES: [(&str, &str); 36] = [
+const ROUTES: [(&str, &str); 41] = [
     ("get", "/api/v1/status"),
     ("get", "/api/v1/health"),
     ("get", "/-/healthy"),
