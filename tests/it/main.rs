@@ -14,6 +14,7 @@ mod crash_delivery;
 mod crash_files;
 mod crash_ingest;
 mod crash_metrics;
+mod crash_retention;
 mod daemon;
 mod documentation;
 mod elastic;

@@ -332,7 +332,8 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let data = &config.storage.data_dir;
         let logs = Logs::open(data, config.logging.retention, &clock, &own)?;
-        if let Some(settings) = config.redaction {
+        logs.keep_services(config.logging.retention_by_service.clone());
+        if let Some(settings) = config.redaction.clone() {
             logs.redact_with(Redaction::open(settings, data, &own)?);
         }
         let settings = MetricsSettings {

@@ -159,6 +159,17 @@ impl Checker<'_> {
     fn logging(&mut self, raw: RawLogging) -> Logging {
         self.at_least("logging.retention_days", raw.retention_days.into(), 1);
         self.at_least("logging.rotate_bytes", raw.rotate_bytes, 1024);
+        let retention = Duration::from_secs(u64::from(raw.retention_days) * 86_400);
+        for (service, kept) in &raw.retention_by_service {
+            let path = format!("logging.retention_by_service.{service}");
+            if self.duration(&path, *kept, Duration::from_secs(3600)) > retention {
+                let days = raw.retention_days;
+                self.fault(
+                    path,
+                    format!("expected at most `retention_days` ({days} days), found {kept}: whole days are dropped after that"),
+                );
+            }
+        }
         let format = raw.format.unwrap_or(if raw.structured_format == Some(true) { LogFormat::Json } else { LogFormat::Text });
         match (raw.structured_format, format) {
             (Some(true), LogFormat::Text) => {
@@ -173,7 +184,8 @@ impl Checker<'_> {
             level: raw.level.severity(),
             format,
             include_stack_trace: raw.include_stack_trace,
-            retention: Duration::from_secs(u64::from(raw.retention_days) * 86_400),
+            retention,
+            retention_by_service: raw.retention_by_service.into_iter().map(|(service, kept)| (service, kept.0)).collect(),
             file: raw.file,
             rotate_bytes: raw.rotate_bytes,
             rotate_keep: raw.rotate_keep as usize,

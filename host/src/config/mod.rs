@@ -3,6 +3,7 @@
 //! `load` lays file, environment and command line over each other; `shape` says what does not fit the schema; `check` says what
 //! makes no sense. All of it is said at once.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -206,6 +207,8 @@ pub struct Logging {
     pub include_stack_trace: bool,
     /// How long logs are kept. Default 30 days.
     pub retention: Duration,
+    /// How long the logs of some services are kept, by `service.name`; less than `retention`.
+    pub retention_by_service: BTreeMap<String, Duration>,
     /// Own log file; default `<data>/watchfire.log` with `--daemon`, standard error otherwise.
     pub file: Option<PathBuf>,
     /// The own log file is rotated at this many bytes. Default 10 MiB.
@@ -329,6 +332,7 @@ impl Default for Config {
                 format: LogFormat::Text,
                 include_stack_trace: true,
                 retention: 30 * DAY,
+                retention_by_service: BTreeMap::new(),
                 file: None,
                 rotate_bytes: 10 << 20,
                 rotate_keep: 5,

@@ -220,6 +220,10 @@ pub struct RawLogging {
     pub include_stack_trace: bool,
     /// How many days logs are kept. Default: 30.
     pub retention_days: u32,
+    /// Services whose logs are kept for less time, by `service.name`, such as `{"debug-app": "3d"}`: counted from the end of the day on
+    /// which a record arrived, at most `retention_days`. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub retention_by_service: BTreeMap<String, HumanDuration>,
     /// Shape of the host's own log lines. Default: `json` with `structured_format`, `text` otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<LogFormat>,
@@ -495,6 +499,7 @@ impl Default for RawLogging {
             structured_format: None,
             include_stack_trace: logging.include_stack_trace,
             retention_days: (logging.retention.as_secs() / 86_400) as u32,
+            retention_by_service: BTreeMap::new(),
             format: None,
             file: None,
             rotate_bytes: logging.rotate_bytes,

@@ -72,9 +72,37 @@ pub(super) struct Files {
 #[derive(Debug)]
 pub(super) struct DayFile {
     pub(super) day: Day,
-    pub(super) readers: ReaderPool,
+    pub(super) readers: Readers,
     outlines: Mutex<Option<Outlines>>,
     searching: Arc<Searching>,
+}
+
+/// Reading connections to the file of a day, which may be written anew under another name.
+#[derive(Debug)]
+pub(super) struct Readers(RwLock<Arc<ReaderPool>>);
+
+impl Readers {
+    /// As [`ReaderPool::read`]. What is read stays the same, whatever becomes of the file meanwhile.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.pool().read(work)
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.pool().path().to_owned()
+    }
+
+    pub(super) fn keep(&self, limit: usize) {
+        self.pool().keep(limit);
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.pool().idle()
+    }
+
+    fn pool(&self) -> Arc<ReaderPool> {
+        Arc::clone(&self.0.read())
+    }
 }
 
 /// What a consumer of the log that looks for few records says of them.
@@ -108,17 +136,25 @@ pub(super) struct BlockPlan {
 }
 
 impl Files {
-    /// Finds the day files in `folder`.
+    /// Finds the day files in `folder`. Of a day that was written anew only the newest file counts; what a crash left of others goes.
     pub(super) fn find(folder: &Path) -> Result<Self, StoreError> {
         let error = |source| StoreError::Io { path: folder.to_owned(), source };
-        let mut days = BTreeMap::new();
-        let searching = Arc::default();
+        let mut found: BTreeMap<Day, BTreeMap<u32, PathBuf>> = BTreeMap::new();
         for entry in std::fs::read_dir(folder).map_err(error)? {
             let path = entry.map_err(error)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if let Some(day) = name.strip_suffix(".db").and_then(|name| name.parse().ok()) {
+            if let Some((day, edition)) = name.strip_suffix(".db").and_then(day_and_edition) {
+                found.entry(day).or_default().insert(edition, path);
+            } else if name.contains(UNFINISHED) {
+                std::fs::remove_file(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
+            }
+        }
+        let (mut days, searching) = (BTreeMap::new(), Arc::default());
+        for (day, mut editions) in found {
+            if let Some((_, path)) = editions.pop_last() {
                 days.insert(day, Arc::new(DayFile::new(day, &path, &searching)));
             }
+            editions.values().try_for_each(|path| remove_database(path))?;
         }
         Ok(Self { folder: folder.to_owned(), days: RwLock::new(days), searching })
     }
@@ -127,8 +163,16 @@ impl Files {
         &self.folder
     }
 
+    /// Returns the path of the file of `day`, or where it is to be made.
     pub(super) fn path(&self, day: Day) -> PathBuf {
-        self.folder.join(format!("{day}.db"))
+        self.days.read().get(&day).map_or_else(|| self.folder.join(format!("{day}.db")), |file| file.readers.path())
+    }
+
+    /// Returns where the file of `day` is to be written anew, and the name that it then has.
+    pub(super) fn next_edition(&self, day: Day) -> (PathBuf, PathBuf) {
+        let edition = edition_of(&self.path(day)) + 1;
+        let path = self.folder.join(format!("{day}.{edition}.db"));
+        (self.folder.join(format!("{day}.{edition}{UNFINISHED}")), path)
     }
 
     /// Adds a file that has just been made.
@@ -159,18 +203,12 @@ impl Files {
     pub(super) fn remove(&self, day: Day) -> Result<(), StoreError> {
         let Some(file) = self.days.write().remove(&day) else { return Ok(()) };
         file.readers.keep(0);
-        let path = file.readers.path();
-        let mut shm = path.to_owned().into_os_string();
-        shm.push("-shm");
-        for part in [path, &wal_path(path), Path::new(&shm)] {
-            match std::fs::remove_file(part) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::Io { path: part.to_owned(), source });
-                }
-                _ => {}
-            }
+        // The oldest first: while a newer one is there, those before it do not count.
+        for edition in 0..edition_of(&file.readers.path()) {
+            let name = if edition == 0 { format!("{day}.db") } else { format!("{day}.{edition}.db") };
+            remove_database(&self.folder.join(name))?;
         }
-        Ok(())
+        remove_database(&file.readers.path())
     }
 
     /// Returns the blocks that may hold a match.
@@ -248,6 +286,37 @@ impl Files {
     }
 }
 
+/// Part of the name of a file that is being written anew.
+const UNFINISHED: &str = ".db-new";
+
+/// Reads `2026-03-01` and `2026-03-01.2`, the second time that a file was written anew.
+fn day_and_edition(name: &str) -> Option<(Day, u32)> {
+    match name.split_once('.') {
+        None => Some((name.parse().ok()?, 0)),
+        Some((day, edition)) => Some((day.parse().ok()?, edition.parse().ok()?)),
+    }
+}
+
+fn edition_of(path: &Path) -> u32 {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    day_and_edition(&name).map_or(0, |(_, edition)| edition)
+}
+
+/// Deletes a database and what lies beside it, as far as it is there. Readers that hold it open finish undisturbed.
+pub(super) fn remove_database(path: &Path) -> Result<(), StoreError> {
+    let mut shm = path.to_owned().into_os_string();
+    shm.push("-shm");
+    for part in [path, &wal_path(path), Path::new(&shm)] {
+        match std::fs::remove_file(part) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Io { path: part.to_owned(), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Turns the error of a file that retention has just removed into nothing.
 pub(super) fn ignore_vanished<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
@@ -259,13 +328,29 @@ pub(super) fn ignore_vanished<T>(result: Result<T, StoreError>) -> Result<Option
 
 impl DayFile {
     fn new(day: Day, path: &Path, searching: &Arc<Searching>) -> Self {
-        let readers = ReaderPool::new(path);
+        let readers = Readers(RwLock::new(Arc::new(ReaderPool::new(path))));
         readers.keep(CLOSED_READERS);
         Self { day, readers, outlines: Mutex::new(None), searching: Arc::clone(searching) }
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
-        size_bytes(self.readers.path())
+        size_bytes(&self.readers.path())
+    }
+
+    /// Reads from the file at `path` from now on, which has been written anew. Whoever reads just now goes on in the old one.
+    pub(super) fn replaced(&self, path: &Path) {
+        let pool = ReaderPool::new(path);
+        pool.keep(CLOSED_READERS);
+        let mut outlines = self.outlines.lock();
+        *self.readers.0.write() = Arc::new(pool);
+        *outlines = None;
+    }
+
+    /// Returns whether a record of one of these services may be there.
+    pub(super) fn may_hold_any(&self, services: &BTreeSet<String>) -> Result<bool, StoreError> {
+        let holds = |list: &Arc<[String]>| list.iter().any(|service| services.contains(service));
+        let any = |outlines: &Outlines| outlines.blocks().any(|(_, outline)| outline.services.as_ref().is_none_or(holds));
+        Ok(!services.is_empty() && self.with_outlines(any)?)
     }
 
     /// Returns the bytes of the pages that hold something.
@@ -375,6 +460,11 @@ impl DayFile {
         })
     }
 
+    pub(super) fn has_summaries(connection: &Connection) -> rusqlite::Result<bool> {
+        let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(format >= SUMMARIES_SINCE)
+    }
+
     /// Calls `each` with what the blocks hold, by their summaries; a block without one is read.
     pub(super) fn summaries(
         &self,
@@ -391,8 +481,7 @@ impl DayFile {
             }
         };
         self.readers.read(|connection| {
-            let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            let sql = if format >= SUMMARIES_SINCE {
+            let sql = if Self::has_summaries(connection)? {
                 "SELECT blocks.first_seq, summaries.data FROM blocks LEFT JOIN summaries USING (first_seq)
                  WHERE max_time >= ?1 AND min_time < ?2"
             } else {

@@ -8,6 +8,8 @@ mod files;
 mod held;
 pub mod matcher;
 mod outlines;
+mod recent;
+mod rewrite;
 pub mod search;
 mod summary;
 pub mod tokens;
@@ -18,7 +20,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -36,6 +38,7 @@ use crate::store::{Accepted, IngestError, StoreError};
 use crate::telemetry::{Counter, SelfMetrics};
 use files::{DayFile, Files, ignore_vanished};
 pub use files::{Skim, Skimmed};
+use recent::Recent;
 use search::Search;
 pub use summary::SummaryRow;
 pub use types::{FileOffset, LogFilter};
@@ -103,6 +106,8 @@ impl Logs {
             wake_checkpointer,
             small_blocks: AtomicUsize::new(1),
             unsynced_bytes: AtomicU64::new(0),
+            service_retention: Mutex::default(),
+            recent: Recent::default(),
             closing: AtomicBool::new(false),
         });
         let damaged = metrics.counter("watchfire_log_blocks_damaged_total", &[]);
@@ -116,7 +121,10 @@ impl Logs {
             merges: metrics.counter("watchfire_log_merges_total", &[]),
             damaged: damaged.clone(),
             skipped: HashSet::new(),
-            finished: HashSet::new(),
+            finished: HashMap::new(),
+            rewrites: metrics.counter("watchfire_log_rewrites_total", &[]),
+            expired: metrics.counter("watchfire_log_records_expired_total", &[]),
+            stale: Vec::new(),
         };
         let encoder_jobs = jobs.clone();
         let checkpointer = Arc::clone(&shared);
@@ -243,6 +251,9 @@ impl Logs {
     fn skim(&self, cursor: u64, limit: usize, skim: Option<&Skim<'_>>) -> Result<Skimmed, StoreError> {
         if cursor >= *self.0.committed.borrow() {
             return Ok(Skimmed::default());
+        }
+        if let Some(skimmed) = self.0.shared.recent.read_after(cursor, skim) {
+            return Ok(skimmed);
         }
         let mut report = |error: StoreError| {
             self.0.damaged.inc();
@@ -378,6 +389,13 @@ impl Logs {
     pub async fn trim_current(&self, bytes: u64) -> u64 {
         let (answer, freed) = oneshot::channel();
         if self.send_job(Job::Trim { bytes, answer }).await { freed.await.unwrap_or(0) } else { 0 }
+    }
+
+    /// Keeps the records of some services for less time than others: when a day is closed and they have expired, its file is written
+    /// anew without them, in the background.
+    pub fn keep_services(&self, retention: BTreeMap<String, Duration>) {
+        *self.0.shared.service_retention.lock() = retention;
+        let _ = self.0.shared.wake_compactor.try_send(());
     }
 
     /// Starts the day's file if the day has changed, so that a quiet night leaves no gap in the files. To be called once a

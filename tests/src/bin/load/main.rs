@@ -8,9 +8,11 @@ mod disk;
 mod grpc;
 mod host;
 mod ingest;
+mod kinds;
 mod machine;
 mod payloads;
 mod plugins;
+mod ratio;
 mod report;
 mod rest;
 mod start;
@@ -83,6 +85,15 @@ enum Mode {
     Plugins,
     /// Bytes on disk per byte of logs, after merging.
     Disk(Load),
+    /// How small logs of common programs become, with all indexes, and how quickly a block is written and read.
+    Ratio {
+        /// Records of each kind.
+        #[arg(long, default_value_t = 300_000)]
+        records: usize,
+        /// Lines of this file instead; may be given more than once.
+        #[arg(long)]
+        file: Vec<PathBuf>,
+    },
     /// Everything, one after the other.
     All(Load),
 }
@@ -106,7 +117,7 @@ struct Load {
 
 fn main() -> anyhow::Result<()> {
     let Arguments { mode, mut target } = Arguments::parse();
-    if target.url.is_none() {
+    if target.url.is_none() && !matches!(mode, Mode::Ratio { .. }) {
         target.host_binary = Some(host::binary(target.host_binary.take())?);
     }
     machine::report(&target)?.print();
@@ -131,6 +142,7 @@ fn expand(mode: Mode) -> Vec<Mode> {
         Mode::Bulk(Load { records: load.records.min(2_000_000), ..load.clone() }),
         Mode::Tail { records: load.records.min(2_000_000) },
         Mode::Plugins,
+        Mode::Ratio { records: 300_000, file: vec![] },
         Mode::Disk(load),
     ]
 }
@@ -149,6 +161,7 @@ fn run(mode: &Mode, target: &Target) -> anyhow::Result<Report> {
         Mode::Start => start::measure(target),
         Mode::Plugins => plugins::measure(target),
         Mode::Disk(load) => disk::measure(load, target),
+        Mode::Ratio { records, file } => ratio::measure(*records, file, target),
         Mode::All(_) => unreachable!("`expand` has replaced it"),
     }
 }
