@@ -129,7 +129,9 @@ impl Header<'_> {
             let most = if found.is_some() { 1 } else { MAX_COLUMNS };
             // `host - user [time]`, as web servers write it.
             let is_user = columns == 2 && found.is_none() && self.line[end..].starts_with(b" [") && is_host(chunk);
-            if columns == most || !is_user && !is_column(chunk, bare) {
+            // Between two times any name may stand: it is only skipped if the second one is there.
+            let is_between = found.is_some() && is_host(chunk);
+            if columns == most || !is_user && !is_between && !is_column(chunk, bare) {
                 break;
             }
             columns += 1;
@@ -199,17 +201,15 @@ impl Header<'_> {
             }
             if stamp == Stamp::Syslog || stamp == Stamp::Iso && !had_level {
                 // The host, and then the tag. In ISO form only if a tag follows.
-                if let Some(tag) = self.tag(start) {
+                if let Some(tag) = self.tag(start).filter(|_| !level(chunk)) {
                     self.at = tag;
-                    had_name = true;
-                    continue;
+                    return self.uptime();
                 }
                 let mut next = Header { line: self.line, at: end };
                 next.blanks();
                 if let Some(tag) = next.tag(next.at).filter(|_| is_host(chunk)) {
                     self.at = tag;
-                    had_name = true;
-                    continue;
+                    return self.uptime();
                 }
                 if stamp == Stamp::Syslog && step == 0 && is_host(chunk) && next.at < self.line.len() {
                     self.at = end;
@@ -225,9 +225,23 @@ impl Header<'_> {
                 // A process id is not yet the name.
                 had_name = chunk.iter().any(u8::is_ascii_alphabetic);
                 self.at = tag;
+                if had_name && self.line[tag - 1] == b':' {
+                    // What comes now is the message, even if it begins with brackets or a level.
+                    return;
+                }
                 continue;
             }
             break;
+        }
+    }
+
+    /// Skips the seconds since its start that the kernel writes: `kernel: [   12.345678] …`.
+    fn uptime(&mut self) {
+        self.blanks();
+        if self.peek() == b'['
+            && let Some((_, end)) = stamp::read(&self.line[self.at..])
+        {
+            self.at += end;
         }
     }
 
@@ -293,10 +307,10 @@ impl Header<'_> {
             .is_some_and(|end| level(&inside[..end]) || inside[..end].rsplit(|byte| *byte == b':').next().is_some_and(level))
     }
 
-    /// Returns the end of a level that is at most four columns away, all of which look like a header: `25746 INFO`, `RAS KERNEL INFO`.
+    /// Returns the end of a level that is at most six columns away, all of which look like a header: `25746 INFO`, `RAS KERNEL INFO`.
     fn level_ahead(&self, start: usize) -> Option<usize> {
         let mut header = Header { line: self.line, at: start };
-        for _ in 0..4 {
+        for _ in 0..6 {
             let end = header.chunk_end(header.at);
             let chunk = &self.line[header.at..end];
             let columnar = chunk
@@ -380,6 +394,15 @@ impl Header<'_> {
             && chunk.iter().any(u8::is_ascii_alphabetic);
         if is_name && matches!(self.line.get(end..end + 3), Some(b" - " | b" | ")) {
             return Some(end + 2);
+        }
+        if is_name && chunk.contains(&b'.') {
+            // `program.exe *64 - …`
+            let mut next = Header { line: self.line, at: end };
+            next.blanks();
+            let next_end = next.chunk_end(next.at);
+            if next_end - next.at <= 6 && self.line[next_end..].starts_with(b" - ") {
+                return Some(next_end + 2);
+            }
         }
         if is_name
             && had_level
@@ -533,9 +556,20 @@ mod tests {
             "2026-11-24T05:37:20.123Z  INFO watchfire::app: MESSAGE of 3 words",
             "2026-11-24 05:37:20.123  INFO 12345 --- [main] o.s.b.Application : MESSAGE of 3 words",
             "[    0.123456] MESSAGE of 3 words",
+            "Nov 24 05:37:20 web1 kernel: [   12.345678] MESSAGE of 3 words",
+            "[10.30 16:49:06] chrome.exe *64 - MESSAGE of 3 words",
+            "- 1131566461 2005.11.09 aadmin Nov 9 12:01:01 local@aadmin postfix/smtpd[2915]: MESSAGE of 3 words",
+            "- 1117838570 2005.06.03 NULL 2005-06-03-15.42.50.363779 NULL RAS KERNEL INFO MESSAGE of 3 words",
         ] {
             assert_eq!(message(line), "MESSAGE of 3 words", "{line}");
         }
+    }
+
+    #[test]
+    fn what_looks_like_a_header_behind_the_name_belongs_to_the_message() {
+        assert_eq!(message("Nov 24 05:37:20 web1 app[7]: [x.c:12]: error: no 5"), "[x.c:12]: error: no 5");
+        assert_eq!(message("2026-11-24 05:37:20,123 INFO [main] org.x.Y: WARN [a] is on"), "WARN [a] is on");
+        assert_eq!(message("2026-11-24 05:37:20 error: cannot open 5"), "error: cannot open 5");
     }
 
     #[test]
