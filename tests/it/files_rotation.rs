@@ -28,7 +28,8 @@ fn rotate(logrotate: &Program, folder: &Path, mode: &str) {
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
     fs::set_permissions(&configuration, permissions).expect("it is ours");
     let mut command = logrotate.command();
-    let output = command.arg("--force").arg("--state").arg(folder.join("state")).arg(&configuration).output().expect("logrotate runs");
+    let output =
+        command.arg("--force").arg("--state").arg(folder.join("state")).arg(&configuration).output().expect("logrotate runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -41,7 +41,8 @@ async fn a_parser_that_misbehaves_costs_its_own_call_and_no_line() {
         ("severity", "`severity` holds 99"),
         ("refuse", "nnn"),
     ];
-    let room = PluginRoom::start(modes.map(|(mode, _)| (mode, plugin("hostile-parser", json!({"mode": mode, "line": "bad"}))))).await;
+    let room =
+        PluginRoom::start(modes.map(|(mode, _)| (mode, plugin("hostile-parser", json!({"mode": mode, "line": "bad"}))))).await;
     let parsers = Parsers::new(room.plugins().clone(), SelfMetrics::default());
     for (mode, why) in modes {
         assert_eq!(bodies(&parse(&room, &parsers, mode, &["good", "fine"]).await), ["GOOD", "FINE"], "{mode}");
@@ -62,13 +63,22 @@ async fn a_parser_that_misbehaves_costs_its_own_call_and_no_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_called_loses_no_line_either() {
-    let room = PluginRoom::start([("finder", plugin("hostile-analyzer", json!({}))), ("dropper", plugin("hostile-parser", json!({"mode": "drop", "line": "bad"})))]).await;
+    let room = PluginRoom::start([
+        ("finder", plugin("hostile-analyzer", json!({}))),
+        ("dropper", plugin("hostile-parser", json!({"mode": "drop", "line": "bad"}))),
+    ])
+    .await;
     let parsers = Parsers::new(room.plugins().clone(), SelfMetrics::default());
     let parsed = parse(&room, &parsers, "nobody", &["a"]).await;
     assert!(bodies(&parsed) == ["a"] && reason(&parsed).contains("no plugin is called `nobody`"), "{}", reason(&parsed));
     let parsed = parse(&room, &parsers, "finder", &["a"]).await;
-    assert!(reason(&parsed).contains("is no parser but a analyzer") || reason(&parsed).contains("is no parser"), "{}", reason(&parsed));
-    let many: Vec<String> = (0..10_000).map(|number| if number % 2 == 0 { format!("bad {number}") } else { format!("line {number}") }).collect();
+    assert!(
+        reason(&parsed).contains("is no parser but a analyzer") || reason(&parsed).contains("is no parser"),
+        "{}",
+        reason(&parsed)
+    );
+    let many: Vec<String> =
+        (0..10_000).map(|number| if number % 2 == 0 { format!("bad {number}") } else { format!("line {number}") }).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let parsed = parse(&room, &parsers, "dropper", &many).await;
     assert_eq!((parsed.batch.len(), parsed.dropped, parsed.raw), (5_000, 5_000, 0));
@@ -83,7 +93,11 @@ async fn a_file_in_a_format_of_ones_own_is_read_by_a_component() {
         config.plugins.components.insert("access".to_owned(), plugin("access-log", config_of_parser));
         let path = folder.join("shop.log");
         fs::write(&path, "").expect("a temporary folder can be written");
-        config.inputs.files.push(FileInput { from_beginning: true, format: Format::Parser("access".to_owned()), ..FileInput::at(path) });
+        config.inputs.files.push(FileInput {
+            from_beginning: true,
+            format: Format::Parser("access".to_owned()),
+            ..FileInput::at(path)
+        });
     });
     // Until it has been compiled, lines are stored as they are: no line waits for it.
     eventually("the parser runs", async || {
@@ -93,7 +107,9 @@ async fn a_file_in_a_format_of_ones_own_is_read_by_a_component() {
     .await;
     let now = host.clock().now().to_string();
     let time = format!("{}+00:00", &now[..19]);
-    let text = format!("10.0.0.1 [{time}] \"GET /pay?a=1 HTTP/2.0\" 503 0.123\n10.0.0.1 [{time}] \"GET /healthz HTTP/1.1\" 200 0.001\nno such line\n");
+    let text = format!(
+        "10.0.0.1 [{time}] \"GET /pay?a=1 HTTP/2.0\" 503 0.123\n10.0.0.1 [{time}] \"GET /healthz HTTP/1.1\" 200 0.001\nno such line\n"
+    );
     fs::write(host.path("shop.log"), text).expect("a temporary folder can be written");
     let records = host.client().records_until(2, &[]).await;
     let find = |body: &str| records.iter().find(|record| record.body.as_text() == Some(body)).expect("it is stored");
