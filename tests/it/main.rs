@@ -2,6 +2,7 @@
 
 mod alerts;
 mod analysis_findings;
+mod anomalies;
 mod attack;
 mod channel_dingtalk;
 mod channel_secrets;
@@ -13,6 +14,7 @@ mod crash_delivery;
 mod crash_files;
 mod crash_ingest;
 mod crash_metrics;
+mod crash_retention;
 mod daemon;
 mod documentation;
 mod elastic;
@@ -27,6 +29,7 @@ mod otlp;
 mod plugin_hostile;
 mod plugin_isolation;
 mod plugin_lifecycle;
+mod query;
 mod reload;
 mod search;
 mod status;

@@ -25,6 +25,8 @@ const MANY_PATTERNS: usize = 3;
 /// Of a source that arrives late more often than this, what is missing says nothing.
 const MAX_LATE_SHARE: f64 = 0.05;
 const SECONDS_PER_HOUR: u64 = 3_600;
+/// Records of the last so many judged windows are late; older ones are imported.
+const LATE_WINDOWS: u64 = 2 * HOUR;
 /// Windows judged at once, at most: what lies further back is history.
 const MAX_BACKLOG: u64 = DAY;
 /// A series without a record for so long gives its place to another.
@@ -59,6 +61,8 @@ pub struct Source {
     pub first: Window,
     /// and the last one.
     pub last: Window,
+    /// Position of its last record.
+    pub seq: u64,
     /// Records of the last day or so, and how many of them came after their window was judged; both are halved each day.
     pub recent: f64,
     /// See `recent`.
@@ -286,6 +290,7 @@ impl Engine {
             name: name.to_owned(),
             first: window,
             last: window,
+            seq: 0,
             recent: 0.0,
             late: 0.0,
             tracked: 0,
@@ -300,10 +305,12 @@ impl Engine {
     /// Counts records.
     pub fn observe(&mut self, observed: &Observed<'_>) {
         let id = self.source_for(observed.source, observed.window);
-        let late = observed.window <= self.judged;
+        // What is older still was imported.
+        let late = observed.window <= self.judged && observed.window.0 + LATE_WINDOWS > self.judged.0;
         let Some(source) = self.sources.get_mut(&id) else { return };
         source.first = source.first.min(observed.window);
         source.last = source.last.max(observed.window);
+        source.seq = source.seq.max(observed.seqs.1);
         source.recent += f64::from(observed.count);
         if late {
             source.late += f64::from(observed.count);
@@ -495,7 +502,7 @@ impl Engine {
             let (_, place) = window.place();
             let settings = &self.settings.rate;
             let count = u64::from(today.get(place));
-            let worth = count >= settings.min_count || yesterday >= settings.min_count * HOUR;
+            let worth = count * rate::TOGETHER >= settings.min_count || yesterday >= settings.min_count * HOUR / rate::TOGETHER;
             if !worth {
                 continue;
             }
@@ -512,7 +519,7 @@ impl Engine {
         let rejected = benjamini_hochberg(&p_values, tests, FALSE_DISCOVERIES);
         let mut by_source: BTreeMap<(SourceId, Direction), Vec<(Series, Test)>> = BTreeMap::new();
         for ((series, test), rejected) in tested.into_iter().zip(rejected) {
-            if rejected && self.is_confirmed(Detector::Rate, series, test.direction, window) {
+            if rejected {
                 by_source.entry((series.source, test.direction)).or_default().push((series, test));
             }
         }
@@ -527,12 +534,22 @@ impl Engine {
                 let severity = patterns.iter().map(|pattern| self.severity(Series { source: id, key: Key::pattern(*pattern) }));
                 let severity = severity.max().unwrap_or(WARNING).clamp(WARNING, ERROR);
                 let count = test.evidence.actual as u64;
-                self.enter(Detector::Rate, series, window, window, severity, test, count, patterns, steps);
+                self.enter(Detector::Rate, series, window.back(rate::TOGETHER - 1), window, severity, test, count, patterns, steps);
                 continue;
             }
             for (series, test) in found {
                 let (severity, count) = (self.severity(series), test.evidence.actual as u64);
-                self.enter(Detector::Rate, series, window, window, severity, test, count, Vec::new(), steps);
+                self.enter(
+                    Detector::Rate,
+                    series,
+                    window.back(rate::TOGETHER - 1),
+                    window,
+                    severity,
+                    test,
+                    count,
+                    Vec::new(),
+                    steps,
+                );
             }
         }
         Ok(())
@@ -607,7 +624,8 @@ impl Engine {
     ) {
         // Two of three were unusual: it began with the earlier one.
         let began = self.suspects.get(&(detector, series, test.direction)).and_then(|windows| windows.first().copied());
-        let seqs = self.known.get(&series).map_or((0, 0), |known| (0, known.seqs.1));
+        let of_source = self.sources.get(&series.source).map_or(0, |source| source.seq);
+        let seqs = self.known.get(&series).map_or((0, of_source), |known| (0, known.seqs.1));
         let anomaly = Anomaly {
             detector,
             direction: test.direction,

@@ -10,7 +10,7 @@ use crate::window::{Series, WEEK, Window};
 /// Something is over when it was not seen for so many windows: two of three must be unusual to begin.
 const OVER_AFTER: u64 = 3;
 /// How often what goes on is told of again.
-const AGAIN_AFTER: u64 = 12;
+const AGAIN_AFTER: u64 = 6;
 /// How long what was unusual is left out of what is usual.
 const REMEMBERED: u64 = 5 * WEEK;
 /// Windows after a burst in which there is no other of the same source.

@@ -1,11 +1,11 @@
 //! What was counted before, and what of that tells what is usual.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 
-use crate::stats::Distribution;
+use crate::stats::{Distribution, median};
 use crate::window::{DAY, DayCounts, HOUR, Key, Series, WEEK, Window};
 
 /// Weeks that are looked back on.
@@ -16,6 +16,8 @@ pub const KEPT_DAYS: u32 = 30;
 const RECENT_DAYS: u64 = 3;
 /// How far windows of the same time may be apart.
 const NEIGHBOURS: u64 = HOUR;
+/// What was unusual so many times in five weeks is so by nature.
+const OFTEN: usize = 3;
 /// What is unusual for so long is the new usual.
 pub const NEW_USUAL_AFTER: u64 = DAY;
 
@@ -102,6 +104,8 @@ impl Sample {
 pub struct Reader<'a, P: Past> {
     past: &'a P,
     left_out: Vec<Range<u64>>,
+    /// How often it was unusual.
+    odd: usize,
     series: Series,
     /// The first window in which it, or its source, was counted.
     first: Window,
@@ -112,7 +116,8 @@ pub struct Reader<'a, P: Past> {
 impl<'a, P: Past> Reader<'a, P> {
     /// Returns a reader of `series`, which was first counted in window `first`.
     pub fn new(past: &'a P, left: &Left, series: Series, first: Window) -> Self {
-        Self { past, left_out: left.out(series), series, first, days: Vec::new() }
+        let odd = left.odd.get(&series).map_or(0, Vec::len);
+        Self { past, left_out: left.out(series), odd, series, first, days: Vec::new() }
     }
 
     /// Returns the count of a window, whether it says anything or not.
@@ -143,45 +148,54 @@ impl<'a, P: Past> Reader<'a, P> {
         self.count(window).map(Some)
     }
 
-    fn around(&mut self, sample: &mut Sample, center: Window) -> Result<(), P::Error> {
-        for window in center.back(NEIGHBOURS).0..=center.0 + NEIGHBOURS {
-            if let Some(count) = self.usual(Window(window))? {
-                sample.add(count);
+    /// Adds the sums of `width` windows each that end in the windows from `first` to `last`.
+    fn sums(&mut self, sample: &mut Sample, first: Window, last: Window, width: u64) -> Result<(), P::Error> {
+        let (mut sum, mut known) = (VecDeque::new(), 0);
+        for window in first.back(width - 1).0..=last.0 {
+            let count = self.usual(Window(window))?;
+            // One that says nothing breaks the row.
+            known = if count.is_some() { known + 1 } else { 0 };
+            sum.push_back(count.unwrap_or(0));
+            if sum.len() as u64 > width {
+                sum.pop_front();
+            }
+            if known >= width {
+                sample.add(sum.iter().fold(0, |sum: u32, count| sum.saturating_add(*count)));
             }
         }
         Ok(())
     }
 
+    fn around(&mut self, sample: &mut Sample, center: Window, width: u64) -> Result<(), P::Error> {
+        self.sums(sample, center.back(NEIGHBOURS), Window(center.0 + NEIGHBOURS), width)
+    }
+
     /// Returns the windows of the same time of the week in the weeks before `window`, an hour more and less; and in how many
-    /// of the weeks there were any.
+    /// of the weeks there were any. Each is the sum of the `width` windows that end there.
     ///
     /// # Errors
     /// The past's.
-    pub fn same_hour_of_week(&mut self, window: Window) -> Result<(Sample, u32), P::Error> {
+    pub fn same_hour_of_week(&mut self, window: Window, width: u64) -> Result<(Sample, u32), P::Error> {
         let (mut sample, mut weeks) = (Sample::default(), 0);
         for week in 1..=WEEKS {
             let before = sample.windows;
-            self.around(&mut sample, window.back(week * WEEK))?;
+            self.around(&mut sample, window.back(week * WEEK), width)?;
             weeks += u32::from(sample.windows > before);
         }
         Ok((sample, weeks))
     }
 
     /// Returns the windows of the same time of day in the last days, and those of the hours just before `window` that are not
-    /// judged with it: what the level is at present.
+    /// judged with it: what the level is at present. Each is the sum of the `width` windows that end there.
     ///
     /// # Errors
     /// The past's.
-    pub fn recently(&mut self, window: Window) -> Result<Sample, P::Error> {
+    pub fn recently(&mut self, window: Window, width: u64) -> Result<Sample, P::Error> {
         let mut sample = Sample::default();
         for day in 1..=RECENT_DAYS {
-            self.around(&mut sample, window.back(day * DAY))?;
+            self.around(&mut sample, window.back(day * DAY), width)?;
         }
-        for before in 3..3 + 3 * HOUR {
-            if let Some(count) = self.usual(window.back(before))? {
-                sample.add(count);
-            }
-        }
+        self.sums(&mut sample, window.back(2 + 3 * HOUR), window.back(3), width)?;
         Ok(sample)
     }
 
@@ -192,6 +206,33 @@ impl<'a, P: Past> Reader<'a, P> {
     pub fn lately(&mut self, window: Window, days: u64) -> Result<Vec<Option<u32>>, P::Error> {
         let end = window.back(2 * HOUR);
         (end.back(days * DAY).0..end.0).map(|window| self.usual(Window(window))).collect()
+    }
+
+    /// Returns how many times the level around it the sum of `width` windows was at most, in the `days` before `window`. What was
+    /// found unusual is left out, unless that has happened often: then it is its nature.
+    ///
+    /// # Errors
+    /// The past's.
+    pub fn greatest_contrast(&mut self, window: Window, days: u64, width: u64) -> Result<f64, P::Error> {
+        let end = window.back(2 * HOUR);
+        let restless = self.odd >= OFTEN;
+        let mut counts = Vec::with_capacity((days * DAY) as usize);
+        for window in end.back(days * DAY).0..end.0 {
+            let window = Window(window);
+            counts.push(if restless { Some(self.count(window)?).filter(|_| window >= self.first) } else { self.usual(window)? });
+        }
+        let sums: Vec<f64> =
+            counts.windows(width as usize).map(|part| part.iter().flatten().map(|count| f64::from(*count)).sum()).collect();
+        let mut greatest = 0.0_f64;
+        for (place, sum) in sums.iter().enumerate() {
+            let around = &sums[place.saturating_sub(HOUR as usize)..(place + HOUR as usize + 1).min(sums.len())];
+            // The median is at least the least: most places need none.
+            let least = around.iter().copied().fold(f64::MAX, f64::min);
+            if (sum + 1.0) / (least + 1.0) > greatest {
+                greatest = greatest.max((sum + 1.0) / (median(around).unwrap_or(0.0) + 1.0));
+            }
+        }
+        Ok(greatest)
     }
 }
 
@@ -242,7 +283,7 @@ mod tests {
             memory.add(SERIES, now.back(week * WEEK), 100);
         }
         let mut left = Left::default();
-        let sample = |left: &Left, first| Reader::new(&memory, left, SERIES, first).same_hour_of_week(now).unwrap();
+        let sample = |left: &Left, first| Reader::new(&memory, left, SERIES, first).same_hour_of_week(now, 1).unwrap();
         let (all, weeks) = sample(&left, Window(0));
         assert_eq!((all.windows, all.sum, all.filled, all.peak, weeks), (100, 400.0, 4, 100, 4));
         // The two oldest weeks were before it began; one was odd, of another nobody saw.

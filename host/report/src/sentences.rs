@@ -211,7 +211,6 @@ pub const fn note(note: Note, lang: Lang) -> &'static str {
         Note::NoPreviousPeriod => words.no_previous,
         Note::NoPatterns => words.no_patterns,
         Note::NoDetectors => words.no_detectors,
-        Note::Incomplete => words.incomplete,
     }
 }
 

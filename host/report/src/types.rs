@@ -45,8 +45,6 @@ pub enum Note {
     NoPatterns,
     /// The detectors do not run.
     NoDetectors,
-    /// The log could not be counted whole in the time allowed.
-    Incomplete,
 }
 
 /// How many log records there were.

@@ -97,7 +97,6 @@ pub struct Words {
     pub no_previous: &'static str,
     pub no_patterns: &'static str,
     pub no_detectors: &'static str,
-    pub incomplete: &'static str,
 }
 
 const ENGLISH: Words = Words {
@@ -151,7 +150,6 @@ const ENGLISH: Words = Words {
     no_previous: "Of the period before there are no records, so nothing is compared with it.",
     no_patterns: "No pattern has been found in these records.",
     no_detectors: "The detectors of unusual things do not run: `log_analysis.auto_start` is false.",
-    incomplete: "The log was too large to be counted whole in the time allowed; counts are of the part that was.",
 };
 
 const CHINESE: Words = Words {
@@ -205,5 +203,4 @@ const CHINESE: Words = Words {
     no_previous: "没有上一时段的日志，因此未作比较。",
     no_patterns: "这些日志中尚未识别出模式。",
     no_detectors: "异常检测未运行：`log_analysis.auto_start` 为 false。",
-    incomplete: "日志过多，未能在限定时间内全部统计；以下数字只涵盖已统计的部分。",
 };

@@ -161,6 +161,14 @@ impl Alerts {
         Arc::clone(&self.0.rules.borrow())
     }
 
+    /// Returns at most `limit` alerts: those that fire first, each the newest first. Blocks on disk.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn list(&self, limit: u32) -> Result<Vec<view::AlertView>, StoreError> {
+        self.0.database.read_blocking(|connection| query::alerts(connection, None, limit))
+    }
+
     /// Returns name, level and time of each firing alert, for the health summary.
     #[must_use]
     pub fn firing(&self) -> Vec<Firing> {

@@ -100,7 +100,9 @@ impl Filter {
     }
 }
 
-fn is_own(scope: &str) -> bool {
+/// Returns whether a logger of this name is not to be analyzed.
+#[must_use]
+pub fn is_own(scope: &str) -> bool {
     OWN_SCOPES.iter().any(|own| scope.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
 }
 

@@ -2,11 +2,12 @@
 //!
 //! [`consumer`] reads the log for one analyzer, [`engine`] decides how much at a time and when to store, [`filter`] says which
 //! records it gets, [`admit`] checks what it returns, [`store`] remembers, [`runtime`] keeps one consumer running for each
-//! analyzer, [`api`] speaks HTTP.
+//! analyzer, [`api`] speaks HTTP. [`detectors`] are built in: they find what is unusual without a component.
 
 pub mod admit;
 pub mod api;
 pub mod consumer;
+pub mod detectors;
 pub mod engine;
 pub mod filter;
 pub mod runtime;
@@ -41,6 +42,8 @@ struct Inner {
     clock: Clock,
     metrics: SelfMetrics,
     stored: Arc<watch::Sender<u64>>,
+    /// What finds the unusual.
+    detectors: detectors::Detectors,
     /// How each analyzer that can run is doing.
     standings: Mutex<BTreeMap<String, Arc<Mutex<Standing>>>>,
 }
@@ -65,7 +68,15 @@ impl Analysis {
         let database = Database::open(&data.join("analysis.db"), store::MIGRATIONS)?;
         let last = database.read_blocking(store::last_position)?;
         let stored = Arc::new(watch::Sender::new(last));
-        Ok(Self(Arc::new(Inner { database, retention, clock, metrics, stored, standings: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            database,
+            retention,
+            clock,
+            metrics,
+            stored,
+            detectors: detectors::Detectors::default(),
+            standings: Mutex::default(),
+        })))
     }
 
     /// Returns at most `limit` findings after `position`, in order. Blocks on disk.

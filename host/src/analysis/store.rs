@@ -15,7 +15,8 @@ use crate::store::crash::crash_point;
 use crate::store::{Database, Migration, StoreError};
 
 /// Schema of `analysis.db`.
-pub const MIGRATIONS: &[Migration] = &[include_str!("../../migrations/analysis/0001_analysis.sql")];
+pub const MIGRATIONS: &[Migration] =
+    &[include_str!("../../migrations/analysis/0001_analysis.sql"), include_str!("../../migrations/analysis/0002_anomalies.sql")];
 
 /// Most findings kept.
 pub const MAX_FINDINGS: u64 = 100_000;
@@ -81,9 +82,7 @@ pub fn commit(
     now: Timestamp,
 ) -> rusqlite::Result<Committed> {
     let mut done = Committed::default();
-    for finding in &commit.findings {
-        done.last_position = Some(insert(connection, plugin, finding, now)?);
-    }
+    done.last_position = insert_all(connection, plugin, commit, now)?;
     for (key, entry) in &commit.kv {
         done.kv_growth += keep(connection, plugin, key, entry.as_ref())?;
     }
@@ -105,6 +104,15 @@ pub fn commit(
     }
     crash_point("analysis.before_commit");
     Ok(done)
+}
+
+/// Stores the findings of `commit` as of `plugin`; returns the position of the last one.
+pub fn insert_all(connection: &Connection, plugin: &str, commit: &Commit, now: Timestamp) -> rusqlite::Result<Option<u64>> {
+    let mut last = None;
+    for finding in &commit.findings {
+        last = Some(insert(connection, plugin, finding, now)?);
+    }
+    Ok(last)
 }
 
 fn insert(connection: &Connection, plugin: &str, finding: &NewFinding, now: Timestamp) -> rusqlite::Result<u64> {

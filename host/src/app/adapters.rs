@@ -1,9 +1,11 @@
 //! Where engines meet: each asks for what it needs through a trait of its own, and here is who answers.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
+use watchfire_types::log::service_of;
 use watchfire_types::{LogBatch, Timestamp};
 
 use crate::alerts::events::{Event, EventSource};
@@ -12,11 +14,14 @@ use crate::alerts::runtime::LogSource;
 use crate::alerts::types::{ErrorFilter, RecordFilter};
 use crate::analysis::Analysis;
 use crate::analysis::consumer::Records;
+use crate::analysis::detectors::types::{Head, HeadSource, Heads};
+use crate::analysis::filter::is_own;
 use crate::errors::Errors;
 use crate::errors::types::ErrorEvent;
 use crate::inputs::{LineParser, LineSource, RawLine};
-use crate::logs::Logs;
+use crate::logs::block::Columns;
 use crate::logs::matcher::Matcher;
+use crate::logs::{Logs, Skim};
 use crate::plugins::parsers::ParserSource;
 use crate::plugins::{ParserLine, Parsers};
 use crate::store::StoreError;
@@ -43,6 +48,60 @@ impl Records for Logs {
     fn committed(&self) -> watch::Receiver<u64> {
         Self::committed(self)
     }
+}
+
+impl HeadSource for Logs {
+    fn heads(&self, cursor: u64, limit: usize) -> Result<Heads, StoreError> {
+        let found: RefCell<Heads> = RefCell::default();
+        // What tells records apart is in the head of a block: nothing else is even decompressed.
+        let columns = |head: &LogBatch| {
+            let heads = &mut *found.borrow_mut();
+            let own: Vec<bool> = head.dict.strings().iter().map(|scope| is_own(scope)).collect();
+            let sources: Vec<u32> =
+                head.resources.iter().map(|resource| place_of(&mut heads.sources, service_of(resource).unwrap_or(""))).collect();
+            let rows = (0..head.len())
+                .filter(|row| head.seq[*row] > cursor && !own.get(head.scope[*row] as usize).is_some_and(|own| *own));
+            let nobody = place_of(&mut heads.sources, "");
+            heads.rows.extend(rows.map(|row| Head {
+                seq: head.seq[row],
+                time: head.time[row],
+                arrived: head.observed[row],
+                severity: head.severity[row],
+                source: sources.get(head.resource[row] as usize).copied().unwrap_or(nobody),
+                pattern: head.pattern.get(row).copied().unwrap_or(0),
+            }));
+            None::<Columns>
+        };
+        let skimmed = self.skim_after(cursor, limit, &Skim { columns: &columns, rows: &|_| Vec::new() })?;
+        let mut heads = found.into_inner();
+        heads.last = skimmed.last;
+        heads.rows.retain(|head| skimmed.last.is_some_and(|last| head.seq <= last));
+        heads.rows.sort_unstable_by_key(|head| head.seq);
+        Ok(heads)
+    }
+
+    fn line(&self, seq: u64) -> Option<String> {
+        let batch = Self::read_after(self, seq.checked_sub(1)?, 1).ok()?;
+        (batch.seq.first() == Some(&seq)).then(|| batch.body.get(0).display())
+    }
+
+    fn template(&self, _: &str, _: u64) -> Option<String> {
+        None
+    }
+
+    fn committed(&self) -> watch::Receiver<u64> {
+        Self::committed(self)
+    }
+}
+
+/// Returns the place of `name` in `names`, adding it if it is new.
+fn place_of(names: &mut Vec<String>, name: &str) -> u32 {
+    let known = names.iter().position(|known| known == name);
+    let place = known.unwrap_or_else(|| {
+        names.push(name.to_owned());
+        names.len() - 1
+    });
+    place as u32
 }
 
 impl EventSource for Analysis {

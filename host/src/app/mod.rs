@@ -2,6 +2,7 @@
 
 pub mod adapters;
 pub mod janitor;
+pub mod report;
 pub mod run;
 pub mod status;
 
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
 
 use crate::alerts::{self, Alerts};
+use crate::analysis::detectors::DetectorSettings;
+use crate::analysis::detectors::types::ANALYZER;
 use crate::analysis::{self, Analysis};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -177,6 +180,13 @@ impl Host {
         let room = plugins.clone();
         tasks.spawn(watched("plugins", ended.clone(), async move { room.look().await }));
         if config.log_analysis.auto_start {
+            let settings = DetectorSettings {
+                interval: config.log_analysis.analysis_interval,
+                settings: config.log_analysis.detectors.clone(),
+            };
+            let (detecting, heads, stop) = (analysis.clone(), Arc::new(logs.clone()), shutdown.clone());
+            let detect = async move { detecting.detect(heads, settings, stop).await };
+            tasks.spawn(watched("anomalies", ended.clone(), detect));
             let (analysis, records, stop) = (analysis.clone(), Arc::new(logs.clone()), shutdown.clone());
             tasks.spawn(watched("log_analysis", ended.clone(), async move { analysis.run(plugins, records, stop).await }));
         }
@@ -225,7 +235,8 @@ impl Host {
                 ],
                 analyzers: Arc::new(move || {
                     let may_find = |kind: Option<plugins::Kind>| kind.is_none_or(|kind| kind == plugins::Kind::Analyzer);
-                    analyzers.views().into_iter().filter(|view| may_find(view.kind)).map(|view| view.name).collect()
+                    let plugins = analyzers.views().into_iter().filter(|view| may_find(view.kind)).map(|view| view.name);
+                    plugins.chain([ANALYZER.to_owned()]).collect()
                 }),
             };
             let (changed, stop) = (metrics.changed(), shutdown.clone());
@@ -320,6 +331,7 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let data = &config.storage.data_dir;
         let logs = Logs::open(data, config.logging.retention, &clock, &own)?;
+        logs.keep_services(config.logging.retention_by_service.clone());
         let settings = MetricsSettings {
             history_size: config.performance.history_size,
             retention: config.storage.metrics_retention,
@@ -348,10 +360,19 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
         .merge(delivery::api::routes(parts.delivery.clone()))
         .merge(plugins::api::routes(parts.plugins.clone()))
         .merge(analysis::api::routes(parts.analysis.clone(), parts.logs.committed()))
+        .merge(analysis::detectors::api::routes(parts.analysis.clone()))
         .layer(DefaultBodyLimit::max(1 << 20))
         .merge(logs::api::routes(parts.logs.clone(), parts.clock.clone(), shutdown.clone()))
         .merge(metrics::api::routes(metrics_api))
         .merge(errors::api::routes(parts.errors.clone(), parts.logs.clone(), parts.clock.clone()))
+        .merge(report::routes(report::Reporter {
+            logs: parts.logs.clone(),
+            metrics: parts.metrics.clone(),
+            errors: parts.errors.clone(),
+            alerts: parts.alerts.clone(),
+            analysis: parts.analysis.clone(),
+            clock: parts.clock.clone(),
+        }))
         .merge(inputs::routes(inputs.clone()))
         .merge(status_api::routes(parts.clone().into_source()))
         .merge(page::routes())
@@ -363,12 +384,16 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
 pub fn documentation() -> utoipa::openapi::OpenApi {
     server::documentation([
         logs::api::ApiDoc::openapi(),
+        logs::query::api::ApiDoc::openapi(),
+        logs::query::export::ApiDoc::openapi(),
         metrics::api::ApiDoc::openapi(),
         alerts::api::ApiDoc::openapi(),
         delivery::api::ApiDoc::openapi(),
         plugins::api::ApiDoc::openapi(),
         analysis::api::ApiDoc::openapi(),
+        analysis::detectors::api::ApiDoc::openapi(),
         errors::api::ApiDoc::openapi(),
+        report::ApiDoc::openapi(),
         inputs::ApiDoc::openapi(),
         status_api::ApiDoc::openapi(),
     ])

@@ -73,6 +73,7 @@ impl Parts {
             Part::new(name, PartState::Degraded, "it has ended by itself; the host's log says why", "restart the host")
         }));
         parts.push(self.analyzers());
+        parts.extend(self.detectors());
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -247,6 +248,17 @@ impl Parts {
                 Part::new("log_analysis", PartState::Degraded, detail, &first.hint)
             }
         }
+    }
+
+    /// Nothing if they do not run: the part before says so.
+    fn detectors(&self) -> Option<Part> {
+        if let Some(failure) = self.analysis.detectors().failure() {
+            let hint = "it is tried again by itself; the records wait in the log";
+            return Some(Part::new("anomalies", PartState::Degraded, failure, hint));
+        }
+        let state = self.analysis.detectors().state()?;
+        let detail = format!("{} sources and {} patterns are watched, {} unusual", state.sources, state.patterns, state.open);
+        Some(Part::ok("anomalies", detail))
     }
 
     fn storage(&self) -> Part {

@@ -115,6 +115,12 @@ impl Client {
         self.json(self.send(request).await?).await
     }
 
+    /// Asks for `path` and returns the text that comes back.
+    pub(super) async fn get_text(&self, path: &str, query: Query<'_>) -> Result<String, ClientError> {
+        let request = self.request(Method::GET, &[path], query).timeout(Duration::from_secs(300));
+        self.send(request).await?.text().await.map_err(ClientError::Interrupted)
+    }
+
     /// Asks for the thing called `name` under `path`.
     pub(super) async fn get_one(&self, path: &str, name: &str) -> Result<Value, ClientError> {
         let request = self.request(Method::GET, &[path, name], &[]).timeout(Duration::from_secs(60));
@@ -167,9 +173,24 @@ impl Client {
         Ok(Lines { response: self.send(request).await?, buffer: Vec::new(), start: 0 })
     }
 
+    /// Asks for `path` as bytes.
+    pub(super) async fn chunks(&self, path: &str, query: Query<'_>) -> Result<Chunks, ClientError> {
+        Ok(Chunks(self.send(self.request(Method::GET, &[path], query)).await?))
+    }
+
     async fn json(&self, response: Response) -> Result<Value, ClientError> {
         let bytes = response.bytes().await.map_err(ClientError::Interrupted)?;
         serde_json::from_slice(&bytes).map_err(|source| ClientError::Strange { url: self.url().to_owned(), source })
+    }
+}
+
+/// The answer's bytes as they arrive.
+pub(super) struct Chunks(Response);
+
+impl Chunks {
+    /// Returns the next bytes, or `None` after the last.
+    pub(super) async fn next(&mut self) -> Result<Option<bytes::Bytes>, ClientError> {
+        self.0.chunk().await.map_err(ClientError::Interrupted)
     }
 }
 

@@ -3,6 +3,7 @@
 //! `start`, `stop`, `check` and `create-config` work on this machine; all other commands are clients of the public API.
 
 mod alerts;
+mod anomalies;
 pub mod args;
 mod check;
 mod client;
@@ -11,16 +12,22 @@ mod errors;
 mod export;
 mod findings;
 mod ingest;
+mod keys;
 mod logs;
 mod metrics;
 mod output;
+mod part_file;
 mod patterns;
 mod plugin;
 mod report;
+mod reporting;
+mod search;
 mod start;
 mod status;
 mod stop;
+mod style;
 mod table;
+mod tail;
 mod test;
 #[cfg(test)]
 mod tests;
@@ -106,14 +113,17 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Test(args) => test::test(&args, out).await,
         Command::Export(args) => export::export(&args, out).await,
         Command::Ingest(args) => ingest::ingest(&args, out).await,
-        Command::Tail(args) => logs::tail(&args, out).await,
-        Command::Search(args) => logs::search(&args, out).await,
+        Command::Tail(args) => tail::tail(&args, out).await,
+        Command::Search(args) => search::search(&args, out).await,
+        Command::Context(args) => search::context(&args, out).await,
         Command::Metrics(args) => metrics::metrics(&args, out).await,
         Command::Rules(args) => alerts::rules(&args, out).await,
         Command::Alerts(args) => alerts::alerts(&args, out).await,
         Command::Errors(args) => errors::errors(&args, out).await,
         Command::Outbox(args) => alerts::outbox(&args, out).await,
         Command::Findings(args) => findings::findings(&args, out).await,
+        Command::Anomalies(args) => anomalies::anomalies(&args, out).await,
+        Command::Report(args) => reporting::report(&args, out).await,
         Command::Plugin(args) => plugin::plugin(&args, out).await,
         Command::Patterns(_)
         | Command::Start(_)

@@ -158,6 +158,17 @@ impl Checker<'_> {
     fn logging(&mut self, raw: RawLogging) -> Logging {
         self.at_least("logging.retention_days", raw.retention_days.into(), 1);
         self.at_least("logging.rotate_bytes", raw.rotate_bytes, 1024);
+        let retention = Duration::from_secs(u64::from(raw.retention_days) * 86_400);
+        for (service, kept) in &raw.retention_by_service {
+            let path = format!("logging.retention_by_service.{service}");
+            if self.duration(&path, *kept, Duration::from_secs(3600)) > retention {
+                let days = raw.retention_days;
+                self.fault(
+                    path,
+                    format!("expected at most `retention_days` ({days} days), found {kept}: whole days are dropped after that"),
+                );
+            }
+        }
         let format = raw.format.unwrap_or(if raw.structured_format == Some(true) { LogFormat::Json } else { LogFormat::Text });
         match (raw.structured_format, format) {
             (Some(true), LogFormat::Text) => {
@@ -172,7 +183,8 @@ impl Checker<'_> {
             level: raw.level.severity(),
             format,
             include_stack_trace: raw.include_stack_trace,
-            retention: Duration::from_secs(u64::from(raw.retention_days) * 86_400),
+            retention,
+            retention_by_service: raw.retention_by_service.into_iter().map(|(service, kept)| (service, kept.0)).collect(),
             file: raw.file,
             rotate_bytes: raw.rotate_bytes,
             rotate_keep: raw.rotate_keep as usize,
@@ -198,17 +210,11 @@ impl Checker<'_> {
 
     fn log_analysis(&mut self, raw: &RawLogAnalysis) -> LogAnalysis {
         let default = RawLogAnalysis::default();
-        self.inactive(
-            "log_analysis",
-            "what mines patterns",
-            &[
-                ("analysis_interval", raw.analysis_interval != default.analysis_interval),
-                ("max_patterns", raw.max_patterns != default.max_patterns),
-            ],
-        );
+        self.inactive("log_analysis", "what mines patterns", &[("max_patterns", raw.max_patterns != default.max_patterns)]);
         LogAnalysis {
-            analysis_interval: raw.analysis_interval.0,
+            analysis_interval: self.duration("log_analysis.analysis_interval", raw.analysis_interval, Duration::from_secs(10)),
             max_patterns: raw.max_patterns as usize,
+            detectors: self.detectors(&raw.detectors, raw.max_patterns as usize),
             auto_start: raw.auto_start,
         }
     }
@@ -266,14 +272,14 @@ impl Checker<'_> {
         }
     }
 
-    fn duration(&mut self, path: &str, duration: HumanDuration, least: Duration) -> Duration {
+    pub(super) fn duration(&mut self, path: &str, duration: HumanDuration, least: Duration) -> Duration {
         if duration.0 < least {
             self.fault(path, format!("expected a duration of at least {}, found {duration}", HumanDuration(least)));
         }
         duration.0
     }
 
-    fn at_least(&mut self, path: &str, number: u64, least: u64) {
+    pub(super) fn at_least(&mut self, path: &str, number: u64, least: u64) {
         if number < least {
             self.fault(path, format!("expected at least {least}, found {number}"));
         }

@@ -3,6 +3,7 @@
 //! `load` lays file, environment and command line over each other; `shape` says what does not fit the schema; `check` says what
 //! makes no sense. All of it is said at once.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::inputs::syslog::SyslogInput;
 use crate::plugins::PluginsConfig;
 
 mod check;
+mod detectors;
 pub mod duration;
 pub mod environment;
 pub mod error;
@@ -25,6 +27,7 @@ pub mod load;
 pub(crate) mod plugins;
 pub mod raw;
 pub mod raw_conditions;
+pub mod raw_detectors;
 pub mod raw_plugins;
 mod raw_rule;
 pub mod raw_syslog;
@@ -201,6 +204,8 @@ pub struct Logging {
     pub include_stack_trace: bool,
     /// How long logs are kept. Default 30 days.
     pub retention: Duration,
+    /// How long the logs of some services are kept, by `service.name`; less than `retention`.
+    pub retention_by_service: BTreeMap<String, Duration>,
     /// Own log file; default `<data>/watchfire.log` with `--daemon`, standard error otherwise.
     pub file: Option<PathBuf>,
     /// The own log file is rotated at this many bytes. Default 10 MiB.
@@ -287,11 +292,13 @@ impl Alerting {
 /// `log_analysis`.
 #[derive(Clone, Debug)]
 pub struct LogAnalysis {
-    /// How often patterns are looked at: not yet.
+    /// How often is looked for what is unusual.
     pub analysis_interval: Duration,
     /// Patterns held in memory per source.
     pub max_patterns: usize,
-    /// Whether analyzers run.
+    /// How the built-in detectors judge.
+    pub detectors: watchfire_anomalies::Settings,
+    /// Whether analyzers and detectors run.
     pub auto_start: bool,
 }
 
@@ -321,6 +328,7 @@ impl Default for Config {
                 format: LogFormat::Text,
                 include_stack_trace: true,
                 retention: 30 * DAY,
+                retention_by_service: BTreeMap::new(),
                 file: None,
                 rotate_bytes: 10 << 20,
                 rotate_keep: 5,
@@ -339,7 +347,12 @@ impl Default for Config {
                 receivers: Vec::new(),
                 disabled_receivers: Vec::new(),
             },
-            log_analysis: LogAnalysis { analysis_interval: Duration::from_secs(300), max_patterns: 1000, auto_start: true },
+            log_analysis: LogAnalysis {
+                analysis_interval: Duration::from_secs(300),
+                max_patterns: 1000,
+                detectors: watchfire_anomalies::Settings::default(),
+                auto_start: true,
+            },
             plugins: PluginsConfig::default(),
             warnings: Vec::new(),
         }

@@ -15,6 +15,7 @@ use super::{Config, LogFormat};
 use crate::delivery::types::{SmtpTls, WebhookBody};
 
 pub use super::raw_conditions::{RawErrorCondition, RawFindingCondition, RawIssueCondition, RawLogCondition};
+pub use super::raw_detectors::RawDetectors;
 pub use super::raw_plugins::{RawPlugin, RawPlugins};
 pub use super::raw_rule::RawRule;
 pub use super::raw_syslog::{RawSyslogInput, RawSyslogTls};
@@ -57,7 +58,7 @@ pub struct RawConfig {
     pub error_tracking: RawErrorTracking,
     /// Rules, and who is told.
     pub alerting: RawAlerting,
-    /// Whether analyzers run; patterns in logs, accepted and inactive until they are mined.
+    /// Analyzers, patterns in logs, and what is unusual in them.
     pub log_analysis: RawLogAnalysis,
     /// WebAssembly components: where they lie, and what each may do.
     pub plugins: RawPlugins,
@@ -216,6 +217,10 @@ pub struct RawLogging {
     pub include_stack_trace: bool,
     /// How many days logs are kept. Default: 30.
     pub retention_days: u32,
+    /// Services whose logs are kept for less time, by `service.name`, such as `{"debug-app": "3d"}`: counted from the end of the day on
+    /// which a record arrived, at most `retention_days`. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub retention_by_service: BTreeMap<String, HumanDuration>,
     /// Shape of the host's own log lines. Default: `json` with `structured_format`, `text` otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<LogFormat>,
@@ -435,15 +440,17 @@ pub struct RawWebhook {
     pub send_resolved: bool,
 }
 
-/// Analyzers, which read the log, and patterns, which are not mined yet.
+/// Analyzers, which read the log, and the detectors of what is unusual in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLogAnalysis {
-    /// How often patterns are looked at. Inactive until they are mined. Default: 300 seconds.
+    /// How often is looked for what is unusual; windows of five minutes are judged when they are over. Default: 300 seconds.
     pub analysis_interval: HumanDuration,
     /// Patterns held in memory per source. Inactive until they are mined. Default: 1000.
     pub max_patterns: u32,
-    /// Whether analyzers run. Default: true.
+    /// How the built-in detectors judge. Default: all of them on.
+    pub detectors: RawDetectors,
+    /// Whether analyzers and detectors run. Default: true.
     pub auto_start: bool,
 }
 
@@ -489,6 +496,7 @@ impl Default for RawLogging {
             structured_format: None,
             include_stack_trace: logging.include_stack_trace,
             retention_days: (logging.retention.as_secs() / 86_400) as u32,
+            retention_by_service: BTreeMap::new(),
             format: None,
             file: None,
             rotate_bytes: logging.rotate_bytes,
@@ -574,6 +582,7 @@ impl Default for RawLogAnalysis {
         Self {
             analysis_interval: HumanDuration(analysis.analysis_interval),
             max_patterns: analysis.max_patterns as u32,
+            detectors: RawDetectors::default(),
             auto_start: analysis.auto_start,
         }
     }

@@ -146,6 +146,15 @@ impl Errors {
         self.0.stored.subscribe()
     }
 
+    /// Returns how many errors there were in the last `hours`, and the `top` most frequent issues. Blocks on disk.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn statistics(&self, hours: u64, top: usize) -> Result<types::ErrorStatistics, StoreError> {
+        let now = self.0.clock.now();
+        self.0.database.read_blocking(|connection| store::statistics(connection, hours, top, now))
+    }
+
     /// Returns an issue with all that is known of it; `None` if there is none of this id.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Merges small blocks into large ones, beside ingest and search: reading and encoding happen here, the writer only swaps.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -11,7 +12,8 @@ use watchfire_types::{Day, LogBatch};
 
 use super::block::{self, Columns};
 use super::engine::{BlockInfo, plan_merge};
-use super::files::{DayFile, MIGRATIONS, ignore_vanished};
+use super::files::{DayFile, MIGRATIONS, ignore_vanished, remove_database};
+use super::rewrite;
 use super::writer::{EncodedBlock, Job, Merge, WriterShared, apply_merge};
 use crate::store::StoreError;
 use crate::store::database::open_writer;
@@ -22,6 +24,8 @@ use crate::telemetry::Counter;
 const PACE: Duration = Duration::from_millis(500);
 /// Searches are waited for before each merge, at most this long: who searches without end must not keep blocks small for ever.
 const COURTESY: Duration = Duration::from_secs(5);
+/// A file that has been written anew is deleted after this time. A crash before that is made good at the next start.
+const STALE_FOR: Duration = Duration::from_secs(30);
 /// How often that is looked at.
 const COURTESY_STEP: Duration = Duration::from_millis(10);
 /// Whoever else wants a processor gets it nine times of ten.
@@ -36,8 +40,12 @@ pub(super) struct Compactor {
     pub(super) damaged: Counter,
     /// Blocks that cannot be read: reported once, left where they are.
     pub(super) skipped: HashSet<(Day, u64)>,
-    /// Closed days that need nothing more.
-    pub(super) finished: HashSet<Day>,
+    /// Closed days that need nothing more, each with the services that had expired by then.
+    pub(super) finished: HashMap<Day, BTreeSet<String>>,
+    pub(super) rewrites: Counter,
+    pub(super) expired: Counter,
+    /// Files that have been written anew under another name, and when: whoever began to read them may open them once more.
+    pub(super) stale: Vec<(PathBuf, Instant)>,
 }
 
 impl Compactor {
@@ -58,9 +66,11 @@ impl Compactor {
             }
             began = Instant::now();
             waiting = self.shared.small_blocks.swap(0, Ordering::Relaxed) > 0;
+            self.remove_stale();
             for file in self.shared.files.all() {
-                let is_current = self.shared.files.newest().is_some_and(|newest| newest.day == file.day);
-                if !is_current && self.finished.contains(&file.day) {
+                let is_current = self.shared.files.newest().is_none_or(|newest| newest.day == file.day);
+                let expired = if is_current { BTreeSet::new() } else { self.expired_by(file.day) };
+                if !is_current && self.finished.get(&file.day) == Some(&expired) {
                     continue;
                 }
                 while !self.shared.is_closing() {
@@ -69,7 +79,7 @@ impl Compactor {
                         Ok(true) => self.merges.inc(),
                         Ok(false) => {
                             if !is_current {
-                                self.finished.insert(file.day);
+                                self.close(&file, expired);
                             }
                             break;
                         }
@@ -91,6 +101,47 @@ impl Compactor {
             }
         }
         false
+    }
+
+    /// Returns the services whose records have expired that arrived on `day`.
+    fn expired_by(&self, day: Day) -> BTreeSet<String> {
+        let age = self.shared.clock.now().since(day.next().start());
+        let retention = self.shared.service_retention.lock();
+        retention.iter().filter(|(_, kept)| age > **kept).map(|(service, _)| service.clone()).collect()
+    }
+
+    /// Writes the file of a closed day anew if that is worth while: then nothing is left to do in it.
+    fn close(&mut self, file: &Arc<DayFile>, expired: BTreeSet<String>) {
+        let mut damaged = |error: StoreError| {
+            self.damaged.inc();
+            tracing::error!(%error, "a log block cannot be read; it is kept as it is");
+        };
+        match rewrite::rewrite(&self.shared.files, file, &expired, &mut damaged) {
+            Ok(Some(done)) => {
+                self.rewrites.inc();
+                self.expired.add(done.expired);
+                tracing::info!(
+                    day = %file.day,
+                    records = done.expired,
+                    "wrote the logs of {} anew: {} bytes, before {}; {} expired records are gone",
+                    file.day,
+                    done.bytes,
+                    done.bytes_before,
+                    done.expired
+                );
+                self.stale.push((done.old, Instant::now()));
+                self.finished.insert(file.day, expired);
+            }
+            Ok(None) => drop(self.finished.insert(file.day, expired)),
+            Err(error) => tracing::warn!(%error, day = %file.day, "cannot write the logs of a closed day anew; it is tried again"),
+        }
+    }
+
+    /// Deletes files that nobody begins to read any more.
+    fn remove_stale(&mut self) {
+        self.stale.retain(|(path, at)| {
+            at.elapsed() < STALE_FOR || remove_database(path).inspect_err(|error| tracing::warn!(%error, "tried again")).is_err()
+        });
     }
 
     /// Waits until nobody searches.
@@ -136,7 +187,7 @@ impl Compactor {
                 let mut rows = statement.query([info.first_seq as i64])?;
                 let Some(row) = rows.next()? else { continue };
                 match block::decode(row.get_ref(0)?.as_blob()?, info.first_seq, Columns::ALL) {
-                    Ok(batch) => merged.append(&batch, 0..batch.len()),
+                    Ok(batch) => merged.append_all(&batch),
                     Err(error) => damage = Some((info.first_seq, error)),
                 }
             }
@@ -155,7 +206,7 @@ impl Compactor {
 /// Swaps in a closed file, which has no writer of its own.
 fn swap_here(file: &DayFile, old: &[u64], block: &EncodedBlock, now: u64) -> Result<bool, StoreError> {
     let path = file.readers.path();
-    let mut connection = open_writer(path, MIGRATIONS)?;
-    apply_merge(&mut connection, file, old, block, now).map_err(|source| StoreError::Sqlite { path: path.to_owned(), source })?;
+    let mut connection = open_writer(&path, MIGRATIONS)?;
+    apply_merge(&mut connection, file, old, block, now).map_err(|source| StoreError::Sqlite { path, source })?;
     Ok(true)
 }

@@ -15,7 +15,6 @@ use super::engine::BlockInfo;
 use super::matcher::Matcher;
 use super::outlines::{Outline, Outlines};
 use super::summary::{self, Summary, SummaryRow};
-use super::tokens::TokenFilter;
 use super::types::FileOffset;
 use crate::store::database::{IDLE_READERS, ReaderPool, size_bytes, wal_path};
 use crate::store::{Migration, StoreError};
@@ -72,9 +71,37 @@ pub(super) struct Files {
 #[derive(Debug)]
 pub(super) struct DayFile {
     pub(super) day: Day,
-    pub(super) readers: ReaderPool,
+    pub(super) readers: Readers,
     outlines: Mutex<Option<Outlines>>,
     searching: Arc<Searching>,
+}
+
+/// Reading connections to the file of a day, which may be written anew under another name.
+#[derive(Debug)]
+pub(super) struct Readers(RwLock<Arc<ReaderPool>>);
+
+impl Readers {
+    /// As [`ReaderPool::read`]. What is read stays the same, whatever becomes of the file meanwhile.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.pool().read(work)
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.pool().path().to_owned()
+    }
+
+    pub(super) fn keep(&self, limit: usize) {
+        self.pool().keep(limit);
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.pool().idle()
+    }
+
+    fn pool(&self) -> Arc<ReaderPool> {
+        Arc::clone(&self.0.read())
+    }
 }
 
 /// What a consumer of the log that looks for few records says of them.
@@ -104,21 +131,30 @@ pub(super) struct BlockPlan {
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
     pub(super) day: Day,
+    pub(super) min_time: u64,
     pub(super) max_time: u64,
 }
 
 impl Files {
-    /// Finds the day files in `folder`.
+    /// Finds the day files in `folder`. Of a day that was written anew only the newest file counts; what a crash left of others goes.
     pub(super) fn find(folder: &Path) -> Result<Self, StoreError> {
         let error = |source| StoreError::Io { path: folder.to_owned(), source };
-        let mut days = BTreeMap::new();
-        let searching = Arc::default();
+        let mut found: BTreeMap<Day, BTreeMap<u32, PathBuf>> = BTreeMap::new();
         for entry in std::fs::read_dir(folder).map_err(error)? {
             let path = entry.map_err(error)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if let Some(day) = name.strip_suffix(".db").and_then(|name| name.parse().ok()) {
+            if let Some((day, edition)) = name.strip_suffix(".db").and_then(day_and_edition) {
+                found.entry(day).or_default().insert(edition, path);
+            } else if name.contains(UNFINISHED) {
+                std::fs::remove_file(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
+            }
+        }
+        let (mut days, searching) = (BTreeMap::new(), Arc::default());
+        for (day, mut editions) in found {
+            if let Some((_, path)) = editions.pop_last() {
                 days.insert(day, Arc::new(DayFile::new(day, &path, &searching)));
             }
+            editions.values().try_for_each(|path| remove_database(path))?;
         }
         Ok(Self { folder: folder.to_owned(), days: RwLock::new(days), searching })
     }
@@ -127,8 +163,16 @@ impl Files {
         &self.folder
     }
 
+    /// Returns the path of the file of `day`, or where it is to be made.
     pub(super) fn path(&self, day: Day) -> PathBuf {
-        self.folder.join(format!("{day}.db"))
+        self.days.read().get(&day).map_or_else(|| self.folder.join(format!("{day}.db")), |file| file.readers.path())
+    }
+
+    /// Returns where the file of `day` is to be written anew, and the name that it then has.
+    pub(super) fn next_edition(&self, day: Day) -> (PathBuf, PathBuf) {
+        let edition = edition_of(&self.path(day)) + 1;
+        let path = self.folder.join(format!("{day}.{edition}.db"));
+        (self.folder.join(format!("{day}.{edition}{UNFINISHED}")), path)
     }
 
     /// Adds a file that has just been made.
@@ -159,30 +203,25 @@ impl Files {
     pub(super) fn remove(&self, day: Day) -> Result<(), StoreError> {
         let Some(file) = self.days.write().remove(&day) else { return Ok(()) };
         file.readers.keep(0);
-        let path = file.readers.path();
-        let mut shm = path.to_owned().into_os_string();
-        shm.push("-shm");
-        for part in [path, &wal_path(path), Path::new(&shm)] {
-            match std::fs::remove_file(part) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(StoreError::Io { path: part.to_owned(), source });
-                }
-                _ => {}
-            }
+        // The oldest first: while a newer one is there, those before it do not count.
+        for edition in 0..edition_of(&file.readers.path()) {
+            let name = if edition == 0 { format!("{day}.db") } else { format!("{day}.{edition}.db") };
+            remove_database(&self.folder.join(name))?;
         }
-        Ok(())
+        remove_database(&file.readers.path())
     }
 
     /// Returns the blocks that may hold a match.
     pub(super) fn plan(&self, matcher: &Matcher) -> Result<Vec<BlockPlan>, StoreError> {
         let mut plans = Vec::new();
         self.visit(|file, first_seq, outline| {
-            if matcher.may_match(&outline.to_match()) {
+            if matcher.may_match(&outline.to_match(first_seq)) {
                 plans.push(BlockPlan {
                     file: Arc::clone(file),
                     first_seq,
                     last_seq: outline.last_seq,
                     day: outline.day,
+                    min_time: outline.min_time,
                     max_time: outline.max_time,
                 });
             }
@@ -248,6 +287,37 @@ impl Files {
     }
 }
 
+/// Part of the name of a file that is being written anew.
+const UNFINISHED: &str = ".db-new";
+
+/// Reads `2026-03-01` and `2026-03-01.2`, the second time that a file was written anew.
+fn day_and_edition(name: &str) -> Option<(Day, u32)> {
+    match name.split_once('.') {
+        None => Some((name.parse().ok()?, 0)),
+        Some((day, edition)) => Some((day.parse().ok()?, edition.parse().ok()?)),
+    }
+}
+
+fn edition_of(path: &Path) -> u32 {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    day_and_edition(&name).map_or(0, |(_, edition)| edition)
+}
+
+/// Deletes a database and what lies beside it, as far as it is there. Readers that hold it open finish undisturbed.
+pub(super) fn remove_database(path: &Path) -> Result<(), StoreError> {
+    let mut shm = path.to_owned().into_os_string();
+    shm.push("-shm");
+    for part in [path, &wal_path(path), Path::new(&shm)] {
+        match std::fs::remove_file(part) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Io { path: part.to_owned(), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Turns the error of a file that retention has just removed into nothing.
 pub(super) fn ignore_vanished<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
@@ -259,13 +329,34 @@ pub(super) fn ignore_vanished<T>(result: Result<T, StoreError>) -> Result<Option
 
 impl DayFile {
     fn new(day: Day, path: &Path, searching: &Arc<Searching>) -> Self {
-        let readers = ReaderPool::new(path);
+        let readers = Readers(RwLock::new(Arc::new(ReaderPool::new(path))));
         readers.keep(CLOSED_READERS);
         Self { day, readers, outlines: Mutex::new(None), searching: Arc::clone(searching) }
     }
 
+    /// Runs `work` as [`ReaderPool::read`] does, for somebody who waits: merging lets it go first.
+    pub(super) fn search<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.searching.during(|| self.readers.read(work))
+    }
+
     pub(super) fn size_bytes(&self) -> u64 {
-        size_bytes(self.readers.path())
+        size_bytes(&self.readers.path())
+    }
+
+    /// Reads from the file at `path` from now on, which has been written anew. Whoever reads just now goes on in the old one.
+    pub(super) fn replaced(&self, path: &Path) {
+        let pool = ReaderPool::new(path);
+        pool.keep(CLOSED_READERS);
+        let mut outlines = self.outlines.lock();
+        *self.readers.0.write() = Arc::new(pool);
+        *outlines = None;
+    }
+
+    /// Returns whether a record of one of these services may be there.
+    pub(super) fn may_hold_any(&self, services: &BTreeSet<String>) -> Result<bool, StoreError> {
+        let holds = |list: &Arc<[String]>| list.iter().any(|service| services.contains(service));
+        let any = |outlines: &Outlines| outlines.blocks().any(|(_, outline)| outline.services.as_ref().is_none_or(holds));
+        Ok(!services.is_empty() && self.with_outlines(any)?)
     }
 
     /// Returns the bytes of the pages that hold something.
@@ -305,32 +396,6 @@ impl DayFile {
         }))?;
         let services = |list: String| serde_json::from_str::<Vec<String>>(&list).unwrap_or_default();
         Ok(lists.unwrap_or_default().into_iter().flat_map(services).collect())
-    }
-
-    /// Calls `visit` with each block that now holds records of `plan`: the planned one, or the one it has been merged into.
-    /// Blocks whose words rule them out are left out.
-    pub(super) fn read_plan(
-        &self,
-        plan: &BlockPlan,
-        matcher: &Matcher,
-        mut visit: impl FnMut(u64, &[u8]),
-    ) -> Result<(), StoreError> {
-        let read = || {
-            self.readers.read(|connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT first_seq, filter, data FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3",
-                )?;
-                let mut rows = statement.query((plan.day.0, plan.first_seq as i64, plan.last_seq as i64))?;
-                while let Some(row) = rows.next()? {
-                    let filter = TokenFilter::from_bytes(row.get_ref(1)?.as_blob()?.to_vec());
-                    if matcher.may_contain(&filter) {
-                        visit(row.get::<_, i64>(0)? as u64, row.get_ref(2)?.as_blob()?);
-                    }
-                }
-                Ok(())
-            })
-        };
-        ignore_vanished(self.searching.during(read)).map(|_| ())
     }
 
     /// Returns records after `cursor` in order of `seq`: about `limit` of them if so many are there, fewer if they are large. With
@@ -375,6 +440,11 @@ impl DayFile {
         })
     }
 
+    pub(super) fn has_summaries(connection: &Connection) -> rusqlite::Result<bool> {
+        let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(format >= SUMMARIES_SINCE)
+    }
+
     /// Calls `each` with what the blocks hold, by their summaries; a block without one is read.
     pub(super) fn summaries(
         &self,
@@ -391,8 +461,7 @@ impl DayFile {
             }
         };
         self.readers.read(|connection| {
-            let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            let sql = if format >= SUMMARIES_SINCE {
+            let sql = if Self::has_summaries(connection)? {
                 "SELECT blocks.first_seq, summaries.data FROM blocks LEFT JOIN summaries USING (first_seq)
                  WHERE max_time >= ?1 AND min_time < ?2"
             } else {

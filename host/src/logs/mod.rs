@@ -8,6 +8,9 @@ mod files;
 mod held;
 pub mod matcher;
 mod outlines;
+pub mod query;
+mod recent;
+mod rewrite;
 pub mod search;
 mod summary;
 pub mod tokens;
@@ -18,7 +21,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -35,6 +38,9 @@ use crate::store::{Accepted, IngestError, StoreError};
 use crate::telemetry::{Counter, SelfMetrics};
 use files::{DayFile, Files, ignore_vanished};
 pub use files::{Skim, Skimmed};
+use matcher::Matcher;
+use query::scan::Control;
+use recent::Recent;
 use search::Search;
 pub use summary::SummaryRow;
 pub use types::{FileOffset, LogFilter};
@@ -101,6 +107,8 @@ impl Logs {
             wake_checkpointer,
             small_blocks: AtomicUsize::new(1),
             unsynced_bytes: AtomicU64::new(0),
+            service_retention: Mutex::default(),
+            recent: Recent::default(),
             closing: AtomicBool::new(false),
         });
         let damaged = metrics.counter("watchfire_log_blocks_damaged_total", &[]);
@@ -114,7 +122,10 @@ impl Logs {
             merges: metrics.counter("watchfire_log_merges_total", &[]),
             damaged: damaged.clone(),
             skipped: HashSet::new(),
-            finished: HashSet::new(),
+            finished: HashMap::new(),
+            rewrites: metrics.counter("watchfire_log_rewrites_total", &[]),
+            expired: metrics.counter("watchfire_log_records_expired_total", &[]),
+            stale: Vec::new(),
         };
         let encoder_jobs = jobs.clone();
         let checkpointer = Arc::clone(&shared);
@@ -226,6 +237,9 @@ impl Logs {
         if cursor >= *self.0.committed.borrow() {
             return Ok(Skimmed::default());
         }
+        if let Some(skimmed) = self.0.shared.recent.read_after(cursor, skim) {
+            return Ok(skimmed);
+        }
         let mut report = |error: StoreError| {
             self.0.damaged.inc();
             tracing::error!(%error, "a log block cannot be read; it is skipped, the rest is read");
@@ -253,7 +267,15 @@ impl Logs {
     /// # Errors
     /// [`StoreError`] when a file cannot be read.
     pub fn search(&self, filter: &LogFilter, limit: usize) -> Result<Search, StoreError> {
-        Search::new(&self.0.files, filter, limit, self.0.damaged.clone())
+        self.search_with(Matcher::new(filter), limit, Arc::new(Control::new(None)))
+    }
+
+    /// Begins a search for at most `limit` records that `matcher` means, which `control` may stop. Blocks on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read.
+    pub fn search_with(&self, matcher: Matcher, limit: usize, control: Arc<Control>) -> Result<Search, StoreError> {
+        Search::new(&self.0.files, matcher, limit, control, self.0.damaged.clone())
     }
 
     /// Calls `each` with how many records each block holds of each minute, severity, service and pattern, for all minutes that begin at
@@ -360,6 +382,13 @@ impl Logs {
     pub async fn trim_current(&self, bytes: u64) -> u64 {
         let (answer, freed) = oneshot::channel();
         if self.send_job(Job::Trim { bytes, answer }).await { freed.await.unwrap_or(0) } else { 0 }
+    }
+
+    /// Keeps the records of some services for less time than others: when a day is closed and they have expired, its file is written
+    /// anew without them, in the background.
+    pub fn keep_services(&self, retention: BTreeMap<String, Duration>) {
+        *self.0.shared.service_retention.lock() = retention;
+        let _ = self.0.shared.wake_compactor.try_send(());
     }
 
     /// Starts the day's file if the day has changed, so that a quiet night leaves no gap in the files. To be called once a

@@ -2,6 +2,7 @@
 //!
 //! Encoding one group goes on while the group before it is committed; what arrives meanwhile becomes the next group.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -17,6 +18,7 @@ use super::block;
 use super::engine::{self, PATIENT_ROUNDS, SMALL_BLOCKS};
 use super::files::{DayFile, Files, MIGRATIONS, stored_time};
 use super::outlines::{Outline, Outlines};
+use super::recent::Recent;
 use super::summary;
 use super::tokens::TokenFilter;
 use super::types::FileOffset;
@@ -79,6 +81,8 @@ pub(super) enum Job {
 /// Blocks that are committed together.
 pub(super) struct Group {
     blocks: Vec<EncodedBlock>,
+    /// All records of the blocks, in order of their `seq`s, for those who read the log as it comes.
+    records: LogBatch,
     rows: u64,
     offsets: Vec<FileOffset>,
     answers: Vec<(oneshot::Sender<Result<(), IngestError>>, OwnedSemaphorePermit)>,
@@ -164,7 +168,7 @@ impl EncodedBlock {
         &self.data
     }
 
-    fn insert(&self, transaction: &Transaction<'_>, base: u64, created_at: u64) -> rusqlite::Result<()> {
+    pub(super) fn insert(&self, transaction: &Transaction<'_>, base: u64, created_at: u64) -> rusqlite::Result<()> {
         let first_seq = (base + self.first_seq) as i64;
         transaction
             .prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")?
@@ -238,7 +242,7 @@ fn encode_group(mut pending: Vec<Pending>) -> Group {
     } else {
         let mut merged = LogBatch::default();
         for one in &pending {
-            merged.append(&one.batch, 0..one.batch.len());
+            merged.append_all(&one.batch);
         }
         merged
     };
@@ -257,6 +261,7 @@ fn encode_group(mut pending: Vec<Pending>) -> Group {
     }
     Group {
         rows: merged.len() as u64,
+        records: merged,
         blocks,
         offsets: pending.iter_mut().flat_map(|one| std::mem::take(&mut one.offsets)).collect(),
         answers: pending.into_iter().map(|one| (one.answer, one.permit)).collect(),
@@ -287,6 +292,10 @@ pub(super) struct WriterShared {
     /// Blocks written since the compactor last looked.
     pub(super) small_blocks: AtomicUsize,
     pub(super) unsynced_bytes: AtomicU64,
+    /// Services whose records are kept for less time than others.
+    pub(super) service_retention: Mutex<BTreeMap<String, Duration>>,
+    /// The records of the last commits.
+    pub(super) recent: Recent,
     pub(super) closing: AtomicBool,
 }
 
@@ -325,9 +334,9 @@ impl Writer {
         let mut offsets = Vec::new();
         for file in shared.files.all().iter().rev() {
             // Opening for writing recovers the log of a crash and migrates.
-            let connection = open_writer(file.readers.path(), MIGRATIONS)?;
+            let connection = open_writer(&file.readers.path(), MIGRATIONS)?;
             let read = DayFile::next_seq(&connection).and_then(|seq| Ok((seq, DayFile::offsets(&connection)?)));
-            let (seq, known) = read.map_err(|source| StoreError::Sqlite { path: file.readers.path().to_owned(), source })?;
+            let (seq, known) = read.map_err(|source| StoreError::Sqlite { path: file.readers.path(), source })?;
             // A file that a crash or a full disk left without its first transaction knows nothing: the one before it does.
             if let Some(seq) = seq {
                 (next_seq, offsets) = (seq, known);
@@ -358,6 +367,7 @@ impl Writer {
                     let _ = merge.answer.send(done);
                 }
                 Job::Trim { bytes, answer } => {
+                    self.shared.recent.forget();
                     let freed = trim(&mut self.connection, &self.file, bytes, self.next_seq).unwrap_or(0);
                     let _ = answer.send(freed);
                 }
@@ -369,6 +379,9 @@ impl Writer {
                 #[cfg(test)]
                 Job::Test(work) => work(&mut self.connection),
                 Job::Roll => {
+                    self.shared.recent.forget_old();
+                    // Records of a service may have expired.
+                    let _ = self.shared.wake_compactor.try_send(());
                     self.look_at_clock();
                     if let Err(error) = self.roll() {
                         tracing::error!(%error, "cannot start the day's log file; it is tried again");
@@ -378,9 +391,9 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, group: Group) {
+    fn commit(&mut self, mut group: Group) {
         let result = self.roll().and_then(|()| {
-            self.store(&group).map_err(|source| StoreError::Sqlite { path: self.shared.files.path(self.day), source })
+            self.store(&mut group).map_err(|source| StoreError::Sqlite { path: self.shared.files.path(self.day), source })
         });
         let result = self.settle(result);
         for (answer, permit) in group.answers {
@@ -422,7 +435,7 @@ impl Writer {
         work(&mut self.connection).map_err(|source| StoreError::Sqlite { path: self.shared.files.path(self.day), source })
     }
 
-    fn store(&mut self, group: &Group) -> rusqlite::Result<()> {
+    fn store(&mut self, group: &mut Group) -> rusqlite::Result<()> {
         let now = self.shared.clock.now().as_nanos();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for block in &group.blocks {
@@ -433,6 +446,7 @@ impl Writer {
         transaction.commit()?;
         self.file.changed(&[], |outlines| group.blocks.iter().for_each(|block| block.outline(self.next_seq, outlines)));
         crash_point("logs.after_commit");
+        self.shared.recent.add(std::mem::take(&mut group.records), self.next_seq);
         self.next_seq += group.rows;
         self.shared.records.add(group.rows);
         self.shared.commits.inc();
@@ -511,7 +525,7 @@ fn open_day(
     Ok((files.add(day), connection))
 }
 
-fn insert_offset(transaction: &Transaction<'_>, file: &FileOffset, updated_at: u64) -> rusqlite::Result<()> {
+pub(super) fn insert_offset(transaction: &Transaction<'_>, file: &FileOffset, updated_at: u64) -> rusqlite::Result<()> {
     transaction.prepare_cached("INSERT OR REPLACE INTO file_offsets VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
         rusqlite::params![
             file.path,
@@ -583,7 +597,7 @@ pub(super) fn run_checkpointer(shared: &Arc<WriterShared>, wake: &Receiver<()>) 
         }
         let Some((_, connection)) = &open else { continue };
         let _ = connection.busy_timeout(Duration::from_secs(10));
-        let wal = wal_path(file.readers.path());
+        let wal = wal_path(&file.readers.path());
         let bytes = || std::fs::metadata(&wal).map_or(0, |metadata| metadata.len());
         // The first pass copies beside the writer; only when the log has grown far does a second one make it wait, shortly.
         let _ = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)");

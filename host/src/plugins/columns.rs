@@ -45,7 +45,7 @@ pub fn wire_batch(input: &AnalyzerInput, columns: u32, now: Timestamp) -> WireBa
         source: rows.iter().map(|row| services.get(batch.resource[*row] as usize).copied().unwrap_or(0)).collect(),
         resource: if wants(RESOURCES) { rows.iter().map(|row| batch.resource[*row]).collect() } else { Vec::new() },
         resources: if wants(RESOURCES) { resources(&batch.resources, &mut dict) } else { empty_attributes() },
-        pattern: if wants(PATTERN) { vec![0; rows.len()] } else { Vec::new() },
+        pattern: if wants(PATTERN) { pick(&batch.pattern) } else { Vec::new() },
         body: if wants(BODY) { texts(&batch.body, rows) } else { empty_text() },
         attributes: if wants(ATTRIBUTES) { attributes(batch, rows, &mut dict) } else { empty_attributes() },
         trace: Vec::new(),

@@ -95,6 +95,14 @@ impl ValueColumn {
         self.data.push(bytes);
     }
 
+    /// Appends all rows of `other`.
+    pub fn append_all(&mut self, other: &Self) {
+        let before = self.data.bytes.len() as u32;
+        self.kind.extend_from_slice(&other.kind);
+        self.data.offsets.extend(other.data.offsets[1..].iter().map(|offset| before + offset));
+        self.data.bytes.extend_from_slice(&other.data.bytes);
+    }
+
     /// Returns row `row`. A row that does not say what its kind promises is read as text, or as bytes if it is not UTF-8.
     #[must_use]
     pub fn get(&self, row: usize) -> ValueRef<'_> {

@@ -336,6 +336,34 @@ impl LogBatch {
         }
     }
 
+    /// Appends all rows of `other`, `seq` included where `other` has it: as [`Self::append`] does, column by column and so much quicker.
+    pub fn append_all(&mut self, other: &Self) {
+        if !self.pattern.is_empty() || !other.pattern.is_empty() {
+            self.pattern.resize(self.len(), 0);
+            self.pattern.extend_from_slice(&other.pattern);
+            self.pattern.resize(self.len() + other.len(), 0);
+        }
+        let dict: Vec<u32> = other.dict.strings().iter().map(|text| self.dict.intern(text)).collect();
+        let resources: Vec<u32> = other.resources.iter().map(|resource| self.resource(resource.clone())).collect();
+        let interned = |column: &[u32]| column.iter().map(|index| dict[*index as usize]).collect::<Vec<_>>();
+        self.seq.extend_from_slice(&other.seq);
+        self.time.extend_from_slice(&other.time);
+        self.observed.extend_from_slice(&other.observed);
+        self.severity.extend_from_slice(&other.severity);
+        self.severity_text.extend(interned(&other.severity_text));
+        self.resource.extend(other.resource.iter().map(|index| resources.get(*index as usize).copied().unwrap_or(0)));
+        self.scope.extend(interned(&other.scope));
+        self.event_name.extend(interned(&other.event_name));
+        self.flags.extend_from_slice(&other.flags);
+        self.trace_id.extend_from_slice(&other.trace_id);
+        self.span_id.extend_from_slice(&other.span_id);
+        self.body.append_all(&other.body);
+        let before = self.attribute_key.len() as u32;
+        self.attribute_key.extend(interned(&other.attribute_key));
+        self.attribute_value.append_all(&other.attribute_value);
+        self.attribute_ends.extend(other.attribute_ends.iter().map(|end| before + end));
+    }
+
     /// Appends rows `rows` of `other`, `seq` included where `other` has it.
     pub fn append(&mut self, other: &Self, rows: impl IntoIterator<Item = usize>) {
         // Either side may not have been looked at for patterns.
@@ -408,6 +436,27 @@ pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_rows_are_appended_as_one_by_one() {
+        let (one, mut two, mut first) = (sample(), LogBatch::default(), sample());
+        two.resource(vec![("other".into(), "resource".into())]);
+        two.push(&RecordHead { severity_text: "warn", scope: "scope", ..RecordHead::default() }, ValueRef::Text("three"));
+        two.attribute("ratio", ValueRef::Bool(true));
+        two.pattern.push(9);
+        two.seq.push(4);
+        first.seq.extend([1, 2]);
+        for batches in [[&first, &two, &one], [&two, &first, &two], [&one, &one, &LogBatch::default()]] {
+            let (mut rows, mut columns) = (LogBatch::default(), LogBatch::default());
+            for batch in batches {
+                rows.append(batch, 0..batch.len());
+                columns.append_all(batch);
+            }
+            assert_eq!(rows.len(), columns.len());
+            assert_eq!((&rows.seq, &rows.pattern), (&columns.seq, &columns.pattern));
+            assert!((0..rows.len()).all(|row| rows.record(row) == columns.record(row)));
+        }
+    }
 
     fn sample() -> LogBatch {
         let mut batch = LogBatch::default();

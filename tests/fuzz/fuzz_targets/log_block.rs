@@ -2,22 +2,31 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use watchfire::logs::block::{Columns, decode, encode};
+use watchfire::logs::block::{Columns, decode, decode_keys, encode, pack};
 
-/// Sections of a block.
+/// Sections of a block of format 1 or 2, and the least number of those of format 3.
 const SECTIONS: usize = 5;
 
-/// Returns `bytes` in the frame of a block, with checksums that hold: without them hardly any bytes would get past the frame.
+/// Returns `bytes` in the frame of a block of formats 1 and 3, with checksums that hold: without them hardly any bytes would get past
+/// the frame.
 ///
 /// The first byte is the number of rows, then come the lengths of the first four sections, a byte each; the last one takes the rest.
-fn framed(bytes: &[u8]) -> Option<Vec<u8>> {
+fn framed(bytes: &[u8]) -> Option<[Vec<u8>; 2]> {
     let (rows, rest) = bytes.split_first()?;
     let (lengths, mut rest) = rest.split_first_chunk::<{ SECTIONS - 1 }>()?;
-    let (mut header, mut body) = (vec![1, *rows, 0, 0, 0], Vec::new());
+    let mut sections = Vec::new();
     for index in 0..SECTIONS {
         let length = lengths.get(index).map_or(rest.len(), |length| usize::from(*length).min(rest.len()));
-        let (raw, left) = rest.split_at(length);
+        let (section, left) = rest.split_at(length);
         rest = left;
+        sections.push(section);
+    }
+    Some([rows_frame(*rows, &sections), packed_frame(*rows, &sections)])
+}
+
+fn rows_frame(rows: u8, sections: &[&[u8]]) -> Vec<u8> {
+    let (mut header, mut body) = (vec![1, rows, 0, 0, 0], Vec::new());
+    for raw in sections {
         let stored = if raw.is_empty() { Vec::new() } else { zstd::bulk::compress(raw, 1).expect("memory suffices") };
         for number in [raw.len() as u32, stored.len() as u32, crc32fast::hash(&stored)] {
             header.extend(number.to_le_bytes());
@@ -25,21 +34,38 @@ fn framed(bytes: &[u8]) -> Option<Vec<u8>> {
         body.extend(stored);
     }
     header.extend(body);
-    Some(header)
+    header
+}
+
+fn packed_frame(rows: u8, sections: &[&[u8]]) -> Vec<u8> {
+    let mut block = vec![3, rows, 0, 0, 0, sections.len() as u8, 0, 0, 0];
+    let directory: Vec<u8> = sections
+        .iter()
+        .flat_map(|section| [section.len() as u32, crc32fast::hash(section)])
+        .flat_map(u32::to_le_bytes)
+        .collect();
+    let checksum = crc32fast::hash(&[block.as_slice(), &directory].concat());
+    block.extend(checksum.to_le_bytes());
+    block.extend(directory);
+    sections.iter().for_each(|section| block.extend_from_slice(section));
+    block
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    for block in [Some(bytes.to_vec()), framed(bytes)].into_iter().flatten() {
+    for block in std::iter::once(bytes.to_vec()).chain(framed(bytes).into_iter().flatten()) {
         // A search reads only some columns first.
         let head = decode(&block, 7, Columns::HEAD);
         let Ok(batch) = decode(&block, 7, Columns::ALL) else { continue };
         assert_eq!(head.expect("less is asked for").seq, batch.seq);
+        let keys: Vec<&str> = batch.dict.strings().iter().skip(1).step_by(2).map(String::as_str).collect();
+        assert_eq!(decode_keys(&block, 7, Columns::HEAD, &keys).expect("less is asked for").len(), batch.len());
         for row in 0..batch.len() {
             serde_json::to_string(&batch.record(row)).expect("a record can be written");
         }
         // Blocks are decoded with the first `seq` that the store keeps beside them.
         let first = batch.seq.first().copied().unwrap_or(7);
-        let again = decode(&encode(&batch, 1), first, Columns::ALL).expect("it was written here");
-        assert_eq!(again, batch);
+        for written in [encode(&batch, 1), pack(&batch, 1)] {
+            assert_eq!(decode(&written, first, Columns::ALL).expect("it was written here"), batch);
+        }
     }
 });

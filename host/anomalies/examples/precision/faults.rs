@@ -86,12 +86,12 @@ impl Injection {
     }
 }
 
-/// Plans about three faults a day, apart from each other, where they can be seen: of patterns and sources that have records then.
+/// Plans two faults in three days, apart from each other, where they can be seen: of patterns and sources that have records then.
 pub(crate) fn plan(fault: Fault, world: &mut World, weeks: u64) -> Vec<Injection> {
     let (begin, mut plan) = (world.now, Vec::new());
-    for slot in (0..weeks * WEEK).step_by(8 * HOUR as usize) {
+    for slot in (0..weeks * WEEK).step_by(36 * HOUR as usize) {
         for _ in 0..20 {
-            let start = begin + slot + world.random.below(4 * HOUR);
+            let start = begin + slot + world.random.below(30 * HOUR);
             let source = world.random.below(world.sources.len() as u64) as usize;
             let kind = &world.sources[source];
             let steady = matches!(kind.season, Season::People | Season::Machine | Season::Office) && kind.name != "debug";
@@ -125,46 +125,57 @@ pub(crate) fn plan(fault: Fault, world: &mut World, weeks: u64) -> Vec<Injection
 }
 
 /// How it went.
+#[derive(Default)]
 pub(crate) struct Score {
-    pub(crate) hits: usize,
+    pub(crate) injected: usize,
     pub(crate) right: usize,
     pub(crate) wrong: usize,
-    pub(crate) median_delay_minutes: u64,
     pub(crate) missed: Vec<String>,
     pub(crate) wrongs: Vec<String>,
+    /// Minutes until each was found.
+    delays: Vec<u64>,
 }
 
 /// Compares what was found with what was put in. A finding is right if it is about the source of a fault that goes on or ended in
 /// the half hour before, and says what happened.
-pub(crate) fn score(plan: &[Injection], found: &[Found]) -> Score {
-    let explains = |fault: &Injection, found: &Found| {
-        let near = (fault.start..fault.start + fault.fault.windows() + 6).contains(&found.window);
-        let apt = match fault.fault {
-            Fault::Silence => found.detector == Detector::Silence || found.direction == Direction::Down,
-            Fault::Drop => found.direction == Direction::Down,
-            Fault::NewError => found.detector == Detector::NewPattern && found.pattern == Some(fault.pattern),
-            _ => found.direction == Direction::Up,
-        };
-        near && apt && found.source == traffic::sources()[fault.source].name
-    };
-    let mut delays: Vec<u64> = Vec::new();
-    let mut missed = Vec::new();
-    for fault in plan {
-        match found.iter().find(|found| explains(fault, found)) {
-            // Five minutes of the window itself.
-            Some(found) => delays.push((found.window - fault.start + 1) * 5),
-            None => missed.push(fault.to_string()),
+impl Score {
+    pub(crate) fn hits(&self) -> usize {
+        self.delays.len()
+    }
+
+    pub(crate) fn median_delay_minutes(&self) -> u64 {
+        let mut delays = self.delays.clone();
+        delays.sort_unstable();
+        delays.get(delays.len() / 2).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn add(&mut self, plan: &[Injection], found: &[Found]) {
+        self.injected += plan.len();
+        for fault in plan {
+            match found.iter().find(|found| explains(fault, found)) {
+                // Five minutes of the window itself.
+                Some(found) => self.delays.push((found.window - fault.start + 1) * 5),
+                None => self.missed.push(fault.to_string()),
+            }
+        }
+        for found in found.iter().filter(|found| !found.expected) {
+            if plan.iter().any(|fault| explains(fault, found)) {
+                self.right += 1;
+            } else {
+                self.wrong += 1;
+                self.wrongs.push(found.to_string());
+            }
         }
     }
-    delays.sort_unstable();
-    let judged = found.iter().filter(|found| !found.expected);
-    let (right, wrong): (Vec<&Found>, Vec<&Found>) = judged.partition(|found| plan.iter().any(|fault| explains(fault, found)));
-    Score {
-        hits: delays.len(),
-        right: right.len(),
-        wrong: wrong.len(),
-        median_delay_minutes: delays.get(delays.len() / 2).copied().unwrap_or(0),
-        missed,
-        wrongs: wrong.iter().map(ToString::to_string).collect(),
-    }
+}
+
+fn explains(fault: &Injection, found: &Found) -> bool {
+    let near = (fault.start..fault.start + fault.fault.windows() + 6).contains(&found.window);
+    let apt = match fault.fault {
+        Fault::Silence => found.detector == Detector::Silence || found.direction == Direction::Down,
+        Fault::Drop => found.direction == Direction::Down,
+        Fault::NewError => found.detector == Detector::NewPattern && found.pattern == Some(fault.pattern),
+        _ => found.direction == Direction::Up,
+    };
+    near && apt && found.source == traffic::sources()[fault.source].name
 }

@@ -4,15 +4,15 @@ use super::{Answer, Baseline, LEAST_WINDOWS, Test, span, weeks_text};
 use crate::found::Direction;
 use crate::past::{Past, Reader};
 use crate::settings::{Burst, Rate};
-use crate::stats::{Cusum, median};
-use crate::window::{HOUR, WINDOW_SECONDS, Window};
+use crate::stats::Cusum;
+use crate::window::{WINDOW_SECONDS, Window};
 
 /// Evidence that is enough: a million to one.
 const ENOUGH: f64 = 13.815_510_557_964_274;
 /// Windows over which evidence is summed.
 const WINDOWS: u64 = 3;
 /// Days in which earlier spikes are looked for.
-const SPIKE_DAYS: u64 = 7;
+const SPIKE_DAYS: u64 = 28;
 /// A burst stands out so many times as far as any spike of those days.
 const OVER_SPIKES: f64 = 1.2;
 
@@ -34,8 +34,8 @@ pub fn judge<P: Past>(
     if age < rate.min_history.as_secs() {
         return Ok(Answer::NotEnoughHistory(format!("counted for {}, of {}", span(age), span(rate.min_history.as_secs()))));
     }
-    let (sample, weeks) = reader.same_hour_of_week(window)?;
-    let recent = reader.recently(window)?;
+    let (sample, weeks) = reader.same_hour_of_week(window, 1)?;
+    let recent = reader.recently(window, 1)?;
     if sample.windows < LEAST_WINDOWS || recent.windows < LEAST_WINDOWS {
         let windows = sample.windows.min(recent.windows);
         return Ok(Answer::NotEnoughHistory(format!("{windows} windows of this hour, of {LEAST_WINDOWS}")));
@@ -57,24 +57,11 @@ pub fn judge<P: Past>(
         sum = evidence.add(raised.ln_exactly(count) - usual.ln_exactly(count));
     }
     let p = usual.at_least(count);
-    let passes =
-        sum >= ENOUGH && p < rate.max_p && (count as f64 + 1.0) / (mean + 1.0) > OVER_SPIKES * spikes(reader, window, settings)?;
+    let passes = sum >= ENOUGH
+        && p < rate.max_p
+        && (count as f64 + 1.0) / (mean + 1.0) > OVER_SPIKES * reader.greatest_contrast(window, SPIKE_DAYS, 1)?;
     let method = format!("cumulative sum {sum:.1} of the evidence for {} times the usual, of {ENOUGH:.1}", settings.min_ratio);
     Ok(Answer::Tested(Test { p, passes, direction: Direction::Up, evidence: baseline.evidence(f64::from(actual), p, &method) }))
-}
-
-/// Returns how far the greatest spike of the last days stood out of its surroundings.
-fn spikes<P: Past>(reader: &mut Reader<'_, P>, window: Window, settings: &Burst) -> Result<f64, P::Error> {
-    let lately = reader.lately(window, SPIKE_DAYS)?;
-    let mut greatest = 0.0_f64;
-    for (place, count) in lately.iter().enumerate() {
-        let Some(count) = count.filter(|count| u64::from(*count) * 2 >= settings.min_count) else { continue };
-        let around = &lately[place.saturating_sub(HOUR as usize)..(place + HOUR as usize + 1).min(lately.len())];
-        let around: Vec<f64> = around.iter().flatten().map(|count| f64::from(*count)).collect();
-        let middle = median(&around).unwrap_or(0.0);
-        greatest = greatest.max((f64::from(count) + 1.0) / (middle + 1.0));
-    }
-    Ok(greatest)
 }
 
 #[cfg(test)]

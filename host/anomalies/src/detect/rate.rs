@@ -1,4 +1,4 @@
-//! More or less than usual at this hour of the week.
+//! More or less than usual at this hour of the week: a quarter of an hour at a time, of which two thirds must be so.
 
 use super::{Answer, Baseline, LEAST_WINDOWS, Test, span, weeks_text};
 use crate::found::Direction;
@@ -6,14 +6,14 @@ use crate::past::{Past, Reader};
 use crate::settings::Rate;
 use crate::window::{WINDOW_SECONDS, Window};
 
-/// Of something that has records in fewer windows than this share, a count must pass the greatest seen so far.
-const SPARSE: f64 = 0.05;
+/// Days in which is looked for how far it stood out of its surroundings at most: what is restless by nature must be so as never before.
+const CONTRAST_DAYS: u64 = 28;
 /// By this factor.
-const OVER_PEAK: f64 = 1.5;
-/// Days in which the greatest is looked for.
-const PEAK_DAYS: u64 = 28;
+const OVER_CONTRAST: f64 = 1.2;
+/// Windows that are judged together: counts of fifteen minutes scatter less than those of five.
+pub const TOGETHER: u64 = 3;
 
-/// Judges the count of `window` of something first counted in window `first`.
+/// Judges the count of `window` and the two before it, of something first counted in window `first`.
 ///
 /// The count must be unlikely both at this hour of the week and at the level of the last days: a season is no anomaly, and what
 /// has been so for days is the new usual.
@@ -27,20 +27,24 @@ pub fn judge<P: Past>(reader: &mut Reader<'_, P>, first: Window, window: Window,
         return Ok(Answer::NotEnoughHistory(format!("counted for {}, of {}", span(age), span(least))));
     }
     let mut baselines = Vec::new();
-    let (sample, weeks) = reader.same_hour_of_week(window)?;
+    let (sample, weeks) = reader.same_hour_of_week(window, TOGETHER)?;
     if sample.windows >= LEAST_WINDOWS {
         baselines.push(Baseline::of(&sample, weeks_text(weeks)));
     } else if least >= 7 * 86_400 {
         return Ok(Answer::NotEnoughHistory(format!("{} windows of this hour of the week, of {LEAST_WINDOWS}", sample.windows)));
     }
-    let recent = reader.recently(window)?;
+    let recent = reader.recently(window, TOGETHER)?;
     if recent.windows >= LEAST_WINDOWS {
         baselines.push(Baseline::of(&recent, "this hour of the last 3 days, and the last 3 hours".to_owned()));
     }
     if baselines.is_empty() {
         return Ok(Answer::NotEnoughHistory(format!("{} windows, of {LEAST_WINDOWS}", sample.windows)));
     }
-    let actual = reader.count(window)?;
+    let mut counts = [0; TOGETHER as usize];
+    for (back, count) in (0..TOGETHER).zip(&mut counts) {
+        *count = reader.count(window.back(back))?;
+    }
+    let actual = counts.iter().fold(0_u32, |sum, count| sum.saturating_add(*count));
     let count = u64::from(actual);
     let means = baselines.iter().map(|baseline| baseline.distribution.mean());
     let highest = means.clone().fold(0.0, f64::max);
@@ -52,6 +56,13 @@ pub fn judge<P: Past>(reader: &mut Reader<'_, P>, first: Window, window: Window,
     } else {
         // Nearly always: then nobody needs to know how far exactly.
         return Ok(Answer::Tested(Test::usual(Direction::Up, actual)));
+    };
+    // Two of three: the one that is furthest out counts no more than the next.
+    counts.sort_unstable();
+    let [least, middle, most] = counts;
+    let count = match direction {
+        Direction::Up => u64::from(least) + 2 * u64::from(middle),
+        Direction::Down => 2 * u64::from(middle) + u64::from(most),
     };
     let unlikely = |baseline: &Baseline| match direction {
         Direction::Up => baseline.distribution.at_least(count),
@@ -65,16 +76,14 @@ pub fn judge<P: Past>(reader: &mut Reader<'_, P>, first: Window, window: Window,
     let mut passes = true;
     let mut method = format!("{} tail, mean {:.1}", baseline.distribution.name(), baseline.distribution.mean());
     if direction == Direction::Up {
-        let lately = reader.lately(window, PEAK_DAYS)?;
-        let known: Vec<u32> = lately.into_iter().flatten().collect();
-        let filled = known.iter().filter(|count| **count > 0).count();
-        let peak = known.iter().copied().max().unwrap_or(0);
-        if (filled as f64) < known.len() as f64 * SPARSE && peak > 0 {
-            passes = count as f64 > f64::from(peak) * OVER_PEAK;
-            method = format!("{method}; rare, and {OVER_PEAK} times the greatest count so far ({peak})");
-        }
+        let stands_out = (f64::from(actual) + 1.0) / (highest + 1.0);
+        let known = reader.greatest_contrast(window, CONTRAST_DAYS, TOGETHER)?;
+        passes = stands_out > known * OVER_CONTRAST;
+        method = format!("{method}; {stands_out:.1} times its surroundings, in {CONTRAST_DAYS} days at most {known:.1}");
     }
-    Ok(Answer::Tested(Test { p, passes, direction, evidence: baseline.evidence(f64::from(actual), p, &method) }))
+    let mut evidence = baseline.evidence(f64::from(actual), p, &method);
+    "records in 15 minutes".clone_into(&mut evidence.unit);
+    Ok(Answer::Tested(Test { p, passes, direction, evidence }))
 }
 
 #[cfg(test)]
@@ -90,10 +99,12 @@ mod tests {
     /// Three weeks of `usual(window)`, and `actual` now.
     fn judged(usual: impl Fn(u64) -> u32, actual: u32, age: u64) -> Answer {
         let mut memory = Memory::default();
-        for window in NOW.0 - age..NOW.0 {
+        for window in NOW.0 - age..=NOW.0 - TOGETHER {
             memory.add(SERIES, Window(window), usual(window));
         }
-        memory.add(SERIES, NOW, actual);
+        for back in 0..TOGETHER {
+            memory.add(SERIES, NOW.back(back), actual);
+        }
         let left = Left::default();
         let mut reader = Reader::new(&memory, &left, SERIES, NOW.back(age));
         judge(&mut reader, NOW.back(age), NOW, &Settings::default().rate).unwrap()
@@ -117,8 +128,8 @@ mod tests {
         assert_eq!(passes(&up), Some(Direction::Up));
         let Answer::Tested(test) = up else { panic!("{up:?}") };
         let expected = test.evidence.expected.unwrap();
-        assert!((99.0..102.0).contains(&expected.mean) && expected.low > 60.0 && expected.high < 145.0, "{test:?}");
-        assert_eq!((test.evidence.samples, test.evidence.actual as u64), (111, 340));
+        assert!((297.0..306.0).contains(&expected.mean) && expected.low > 220.0 && expected.high < 390.0, "{test:?}");
+        assert_eq!((test.evidence.samples, test.evidence.actual as u64), (109, 1_020));
         assert_eq!(test.evidence.history, "this hour of the last 3 days, and the last 3 hours", "it finds it less surprising");
         assert_eq!(passes(&judged(steady, 200, 3 * WEEK)), None);
         assert_eq!(passes(&judged(steady, 20, 3 * WEEK)), Some(Direction::Down));

@@ -58,7 +58,7 @@ pub fn judge<P: Past>(
     }
     let (mut ln_p, mut windows, mut weeks) = (0.0, 0, 0);
     for silent in (last.0 + 1..=window.0).take(COUNTED as usize) {
-        let (sample, of_weeks) = reader.same_hour_of_week(Window(silent))?;
+        let (sample, of_weeks) = reader.same_hour_of_week(Window(silent), 1)?;
         if sample.windows < LEAST_WINDOWS {
             weeks = 0;
             break;

@@ -178,6 +178,9 @@ fn decode_head(section: &[u8], rows: usize, first_seq: u64, batch: &mut LogBatch
         0 => (0..rows as u64).map(|row| first_seq.wrapping_add(row)).collect(),
         _ => {
             let relative = numbers::decode(&mut reader, rows)?;
+            if !relative.is_sorted() {
+                return Err(BlockError::Length);
+            }
             relative.into_iter().map(|seq| first_seq.checked_add(seq).ok_or(BlockError::Length)).collect::<Result<_, _>>()?
         }
     };
