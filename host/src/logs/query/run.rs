@@ -313,7 +313,7 @@ fn add_share(table: &mut Table) {
     table.columns.push("percent".into());
     for row in &mut table.rows {
         let percent = (count(row) as f64 * 10_000.0 / total.max(1) as f64).round() / 100.0;
-        row.push(Cell::Float(percent));
+        row.push(Cell::number(percent));
     }
 }
 
