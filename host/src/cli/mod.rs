@@ -122,11 +122,11 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Errors(args) => errors::errors(&args, out).await,
         Command::Outbox(args) => alerts::outbox(&args, out).await,
         Command::Findings(args) => findings::findings(&args, out).await,
+        Command::Patterns(args) => patterns::patterns(&args, out).await,
         Command::Anomalies(args) => anomalies::anomalies(&args, out).await,
         Command::Report(args) => reporting::report(&args, out).await,
         Command::Plugin(args) => plugin::plugin(&args, out).await,
-        Command::Patterns(_)
-        | Command::Start(_)
+        Command::Start(_)
         | Command::Stop(_)
         | Command::Check(_)
         | Command::CreateConfig(_)
