@@ -160,7 +160,7 @@ pub struct RawJournald {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawFileInput {
-    /// A path, or a pattern such as `/var/log/**/*.log`: `*` within a name, `**` for any folders, `?`, `[a-z]`, `{a,b}`. This or `paths` is required.
+    /// A path, or a pattern such as `/var/log/**/*.log`: `*` within a name, `**` for any folders, `?`, `[a-z]`, `{a,b}`. Either this or `paths` must be given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Several paths or patterns. Default: none but `path`.
