@@ -1,4 +1,4 @@
-//! Speed of the log store's parts: encode and decode a block, match words, commit and search.
+//! Speed of the log store's parts: encode and decode a block, match words and conditions, group, commit and search.
 //!
 //! `cargo bench -p watchfire --bench log_store`
 
@@ -9,6 +9,10 @@ use divan::{Bencher, black_box};
 use watchfire::clock::Clock;
 use watchfire::logs::block::{self, Columns};
 use watchfire::logs::matcher::Matcher;
+use watchfire::logs::query::Query;
+use watchfire::logs::query::ast::Pipe;
+use watchfire::logs::query::bits::Bits;
+use watchfire::logs::query::group::Groups;
 use watchfire::logs::tokens::TokenFilter;
 use watchfire::logs::{LogFilter, Logs};
 use watchfire::telemetry::SelfMetrics;
@@ -92,6 +96,27 @@ fn match_words(bencher: Bencher<'_, '_>, text: &str) {
     let batch = records(50_000);
     let matcher = Matcher::new(&LogFilter { text: text.to_owned(), ..LogFilter::default() });
     bencher.counter(ItemsCount::new(50_000_usize)).bench(|| matcher.matching_rows(black_box(&batch)));
+}
+
+/// Conditions that are looked for in whole columns, or row by row.
+#[divan::bench(args = ["body~\"status [45]..\"", "body~\"[0-9]{9,}\"", "http.response.status_code:500", "user.id>999000", "NOT level:error"])]
+fn match_conditions(bencher: Bencher<'_, '_>, text: &str) {
+    let batch = records(50_000);
+    let matcher = Matcher::new(&LogFilter { text: text.to_owned(), ..LogFilter::default() });
+    bencher.counter(ItemsCount::new(50_000_usize)).bench(|| matcher.matching_rows(black_box(&batch)));
+}
+
+#[divan::bench(args = ["stats count by level", "stats count by user.id", "stats p99(user.id), count_distinct(user.id) by level"])]
+fn group_records(bencher: Bencher<'_, '_>, pipe: &str) {
+    let batch = records(50_000);
+    let rows = Bits::all(batch.len());
+    let query = Query::parse(&format!("| {pipe}")).expect("it is a query");
+    let Some(Pipe::Stats { columns, by }) = query.pipes.first() else { return };
+    bencher.counter(ItemsCount::new(50_000_usize)).bench(|| {
+        let mut groups = Groups::new(by, columns);
+        groups.add(black_box(&batch), &rows).expect("they fit");
+        groups.into_table()
+    });
 }
 
 /// Batches of 1,000 handed in eight at a time; each is acknowledged when it is on disk.

@@ -6,7 +6,7 @@ use reqwest::Method;
 use watchfire_tests::TestHost;
 
 /// The API as people are told it is. A new route is added here, too.
-const ROUTES: [(&str, &str); 41] = [
+const ROUTES: &[(&str, &str)] = &[
     ("get", "/api/v1/status"),
     ("get", "/api/v1/health"),
     ("get", "/-/healthy"),
@@ -14,6 +14,13 @@ const ROUTES: [(&str, &str); 41] = [
     ("get", "/api/v1/logs"),
     ("post", "/api/v1/logs"),
     ("get", "/api/v1/logs/tail"),
+    ("get", "/api/v1/logs/query"),
+    ("post", "/api/v1/logs/query"),
+    ("get", "/api/v1/logs/histogram"),
+    ("get", "/api/v1/logs/context"),
+    ("get", "/api/v1/logs/complete"),
+    ("get", "/api/v1/logs/queries"),
+    ("delete", "/api/v1/logs/queries/{id}"),
     ("get", "/api/v1/anomalies"),
     ("get", "/api/v1/report"),
     ("get", "/api/v1/anomalies/{id}"),

@@ -29,6 +29,7 @@ mod otlp;
 mod plugin_hostile;
 mod plugin_isolation;
 mod plugin_lifecycle;
+mod query;
 mod reload;
 mod search;
 mod status;

@@ -384,6 +384,8 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
 pub fn documentation() -> utoipa::openapi::OpenApi {
     server::documentation([
         logs::api::ApiDoc::openapi(),
+        logs::query::api::ApiDoc::openapi(),
+        logs::query::export::ApiDoc::openapi(),
         metrics::api::ApiDoc::openapi(),
         alerts::api::ApiDoc::openapi(),
         delivery::api::ApiDoc::openapi(),

@@ -17,6 +17,18 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done or healthy; 1 failed, degraded or unreachable; 2 asked wrongly.
 Begin with `watchfire start`: it needs no configuration.";
 
+const SEARCH_HELP: &str = "\
+A query has words and \"phrases\", which stand in the body or an attribute, and conditions on fields:
+  watchfire search 'connection timeout'                words, whole and in any case; begin* for a beginning
+  watchfire search 'level>=warn service:api'           levels and services
+  watchfire search 'path:/api/* duration>250'          attributes: text, a beginning, numbers
+  watchfire search '/time ?out/ OR body~\"^GET .*5..\"'  regular expressions
+  watchfire search 'NOT (service:db OR user:*) since:yesterday'
+Pipes make something of what is found:
+  watchfire search 'level>=warn | stats count by service, time(5m)'
+  watchfire search 'service:api | stats count, p99(duration) by path | sort -count | limit 5'
+  watchfire search '| top 10 http.status'";
+
 /// Commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -38,8 +50,11 @@ pub enum Command {
     Ingest(IngestArgs),
     /// Shows log records as they arrive.
     Tail(TailArgs),
-    /// Finds log records, newest first.
+    /// Finds log records, newest first, or counts them.
+    #[command(after_long_help = SEARCH_HELP)]
     Search(SearchArgs),
+    /// Shows what was logged around a record.
+    Context(ContextArgs),
     /// Finds the patterns that lines are made from.
     Patterns(PatternsArgs),
     /// Lists metrics, or shows the series of one.
@@ -100,9 +115,9 @@ pub struct TimeArgs {
 /// Which log records are meant.
 #[derive(Clone, Debug, Default, Args)]
 pub struct FilterArgs {
-    /// Words, "quoted phrases" and `begin*`, in the body or an attribute.
-    #[arg(value_name = "TEXT")]
-    pub text: Option<String>,
+    /// Words, "quoted phrases" and conditions such as `level>=warn service:api`.
+    #[arg(value_name = "QUERY")]
+    pub text: Vec<String>,
     /// Least level: debug, info, warning, error, critical.
     #[arg(long)]
     pub level: Option<String>,
@@ -221,13 +236,16 @@ pub struct ExportArgs {
     pub format: ExportFormat,
     /// Where to write; `-` for standard output.
     #[arg(long, value_name = "FILE", default_value = "monitoring_data.json", default_value_ifs = [
-        ("format", "ndjson", "monitoring_data.ndjson"), ("format", "csv", "monitoring_data.csv")])]
+        ("format", "ndjson", "monitoring_data.ndjson"), ("format", "csv", "monitoring_data.csv"), ("format", "parquet", "monitoring_data.parquet")])]
     pub output: PathBuf,
     #[command(flatten)]
     pub time: TimeArgs,
     /// What to write, separated by commas. By default everything that the host has.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KINDS")]
     pub what: Vec<Kind>,
+    /// Which log records: a query as `search` has it. With `--what logs`.
+    #[arg(long, value_name = "QUERY")]
+    pub query: Option<String>,
 }
 
 /// Shapes of an export.
@@ -239,6 +257,8 @@ pub enum ExportFormat {
     Ndjson,
     /// Comma-separated values with a line of names.
     Csv,
+    /// Columns for other programs. With `--what logs`.
+    Parquet,
 }
 
 /// What can be exported.
@@ -283,9 +303,45 @@ pub struct SearchArgs {
     pub filter: FilterArgs,
     #[command(flatten)]
     pub time: TimeArgs,
-    /// Most records shown.
-    #[arg(long, short = 'n', default_value_t = 100, value_name = "N")]
-    pub limit: u64,
+    /// Most records shown: 100 if not given, 1000 rows of a table.
+    #[arg(long, short = 'n', value_name = "N")]
+    pub limit: Option<u64>,
+    /// Shows what has been found after so long, such as `10s`; 30s if not given.
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<String>,
+    /// Shows so many records before and after each hit too.
+    #[arg(long, short = 'C', value_name = "N", conflicts_with_all = ["json", "output"])]
+    pub context: Option<u64>,
+    /// Begins each line with the record's position in the log, which `watchfire context` takes.
+    #[arg(long)]
+    pub seq: bool,
+    /// Writes all that is found to this file, without a limit if none is given: .ndjson, .csv or .parquet.
+    #[arg(long, short = 'o', value_name = "FILE", conflicts_with = "json")]
+    pub output: Option<PathBuf>,
+    /// Lists what the query could go on with, instead of searching.
+    #[arg(long, conflicts_with_all = ["output", "context"])]
+    pub complete: bool,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `context`.
+#[derive(Clone, Debug, Args)]
+pub struct ContextArgs {
+    /// The record's position in the log, as `search --seq` shows it.
+    pub seq: u64,
+    /// Records before it.
+    #[arg(long, short = 'B', default_value_t = 10, value_name = "N")]
+    pub before: u64,
+    /// Records behind it.
+    #[arg(long, short = 'A', default_value_t = 10, value_name = "N")]
+    pub after: u64,
+    /// What the records around it have in common with it: service, host, file or all.
+    #[arg(long, default_value = "service", value_name = "WHAT")]
+    pub same: String,
     #[command(flatten)]
     pub host: HostArgs,
     /// Prints one JSON object a line.
@@ -559,7 +615,7 @@ impl FilterArgs {
     /// Returns it as parameters of a request.
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
         let mut query = Vec::new();
-        query.extend(self.text.iter().map(|text| ("q", text.clone())));
+        query.extend((!self.text.is_empty()).then(|| ("q", self.text.join(" "))));
         query.extend(self.level.iter().map(|level| ("level", level.clone())));
         query.extend(self.service.iter().map(|service| ("service", service.clone())));
         query.extend(self.attribute.iter().map(|attribute| ("attribute", attribute.clone())));

@@ -173,9 +173,24 @@ impl Client {
         Ok(Lines { response: self.send(request).await?, buffer: Vec::new(), start: 0 })
     }
 
+    /// Asks for `path` as bytes.
+    pub(super) async fn chunks(&self, path: &str, query: Query<'_>) -> Result<Chunks, ClientError> {
+        Ok(Chunks(self.send(self.request(Method::GET, &[path], query)).await?))
+    }
+
     async fn json(&self, response: Response) -> Result<Value, ClientError> {
         let bytes = response.bytes().await.map_err(ClientError::Interrupted)?;
         serde_json::from_slice(&bytes).map_err(|source| ClientError::Strange { url: self.url().to_owned(), source })
+    }
+}
+
+/// The answer's bytes as they arrive.
+pub(super) struct Chunks(Response);
+
+impl Chunks {
+    /// Returns the next bytes, or `None` after the last.
+    pub(super) async fn next(&mut self) -> Result<Option<bytes::Bytes>, ClientError> {
+        self.0.chunk().await.map_err(ClientError::Interrupted)
     }
 }
 

@@ -2,16 +2,17 @@
 
 mod write;
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::args::{ExportArgs, Kind};
+use super::args::{ExportArgs, ExportFormat, Kind};
 use super::client::{Client, ClientError};
 use super::output::{Output, progress, progress_done, say};
+use super::part_file::PartFile;
+use super::report::AskedWrongly;
+use super::search::{download, zone};
 use super::table::{bytes, count};
 use super::{Answer, Exit};
 use write::Export;
@@ -23,6 +24,22 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) async fn export(args: &ExportArgs, out: &mut Output<'_>) -> Answer {
     let client = Client::new(&args.host)?;
+    if args.query.is_some() && args.what != [Kind::Logs] {
+        return Err(AskedWrongly("--query says which log records are meant: add `--what logs`".into()).into());
+    }
+    if args.format == ExportFormat::Parquet {
+        if args.what != [Kind::Logs] || args.output.as_os_str() == "-" {
+            return Err(AskedWrongly(
+                "Parquet holds one kind of rows in one file: add `--what logs`, and name the file with --output".into(),
+            )
+            .into());
+        }
+        let mut query = filter(args);
+        query.push(("format", "parquet".to_owned()));
+        let size = download(&client, "api/v1/export/logs", &query, &args.output).await?;
+        say(format_args!("exported logs to {} ({})", args.output.display(), bytes(size)));
+        return Ok(Exit::Done);
+    }
     if args.output.as_os_str() == "-" {
         let rows = stream(&client, args, out).await?;
         say(format_args!("exported {} rows", count(rows)));
@@ -36,6 +53,15 @@ pub(super) async fn export(args: &ExportArgs, out: &mut Output<'_>) -> Answer {
     Ok(Exit::Done)
 }
 
+/// Returns which rows are meant.
+fn filter(args: &ExportArgs) -> Vec<(&'static str, String)> {
+    let mut query = args.time.query();
+    if let Some(text) = &args.query {
+        query.extend([("q", text.clone()), ("zone", zone())]);
+    }
+    query
+}
+
 /// Writes all rows to `out` and returns their number.
 async fn stream(client: &Client, args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<u64> {
     let kinds: &[Kind] = if args.what.is_empty() { &ALL } else { &args.what };
@@ -43,7 +69,7 @@ async fn stream(client: &Client, args: &ExportArgs, out: &mut dyn Write) -> anyh
     let mut shown = Instant::now();
     for kind in kinds {
         let path = format!("api/v1/export/{}", write::name(*kind));
-        let mut lines = match client.lines(&path, &args.time.query(), "application/x-ndjson", None).await {
+        let mut lines = match client.lines(&path, &filter(args), "application/x-ndjson", None).await {
             // Not every host keeps everything; only what was asked for by name must be there.
             Err(ClientError::Refused { status: 404, message, .. }) if args.what.is_empty() => {
                 say(format_args!("left out {}: {message}", write::name(*kind)));
@@ -66,36 +92,4 @@ async fn stream(client: &Client, args: &ExportArgs, out: &mut dyn Write) -> anyh
     }
     progress_done();
     export.finish()
-}
-
-/// A file under a name of its own until it is whole; goes away if that never happens.
-struct PartFile {
-    path: PathBuf,
-    writer: BufWriter<File>,
-}
-
-impl PartFile {
-    fn create(output: &Path) -> std::io::Result<Self> {
-        let mut name = output.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".part-{}", std::process::id()));
-        let path = output.with_file_name(name);
-        let writer = BufWriter::with_capacity(1 << 16, File::create(&path)?);
-        Ok(Self { path, writer })
-    }
-
-    /// Gives the file its name and returns its size.
-    fn finish(mut self, output: &Path) -> std::io::Result<u64> {
-        self.writer.flush()?;
-        self.writer.get_ref().sync_all()?;
-        let size = self.writer.get_ref().metadata()?.len();
-        fs::rename(&self.path, output)?;
-        Ok(size)
-    }
-}
-
-impl Drop for PartFile {
-    fn drop(&mut self) {
-        // Gone already if it was finished.
-        let _ = fs::remove_file(&self.path);
-    }
 }

@@ -12,17 +12,22 @@ mod errors;
 mod export;
 mod findings;
 mod ingest;
+mod keys;
 mod logs;
 mod metrics;
 mod output;
+mod part_file;
 mod patterns;
 mod plugin;
 mod report;
 mod reporting;
+mod search;
 mod start;
 mod status;
 mod stop;
+mod style;
 mod table;
+mod tail;
 mod test;
 #[cfg(test)]
 mod tests;
@@ -108,8 +113,9 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Test(args) => test::test(&args, out).await,
         Command::Export(args) => export::export(&args, out).await,
         Command::Ingest(args) => ingest::ingest(&args, out).await,
-        Command::Tail(args) => logs::tail(&args, out).await,
-        Command::Search(args) => logs::search(&args, out).await,
+        Command::Tail(args) => tail::tail(&args, out).await,
+        Command::Search(args) => search::search(&args, out).await,
+        Command::Context(args) => search::context(&args, out).await,
         Command::Metrics(args) => metrics::metrics(&args, out).await,
         Command::Rules(args) => alerts::rules(&args, out).await,
         Command::Alerts(args) => alerts::alerts(&args, out).await,

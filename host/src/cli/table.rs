@@ -106,6 +106,12 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
+/// Returns a value of a column of a query: times as everywhere, the rest as text.
+pub(super) fn cell(column: &str, value: &Value, times: &Times) -> String {
+    let is_time = value.as_str().is_some_and(|text| text.len() >= 20 && text.ends_with('Z') && text.parse::<Timestamp>().is_ok());
+    if is_time && !column.is_empty() { times.line(value) } else { text(value) }
+}
+
 /// Returns a number with at most four digits after the point.
 pub(super) fn short_number(number: f64) -> String {
     let text = format!("{number:.4}");

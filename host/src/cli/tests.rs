@@ -51,12 +51,26 @@ fn host() -> Router {
         .route("/api/v1/status", get(move || async move { Json(status("ok")) }))
         .route("/degraded/api/v1/status", get(move || async move { Json(status("degraded")) }))
         .route("/api/v1/health", get(move || async move { Json(health) }))
-        .route("/api/v1/logs", get(|RawQuery(query): RawQuery| async move {
+        .route("/api/v1/logs/query", get(|RawQuery(query): RawQuery| async move {
             let query = query.unwrap_or_default();
+            let query = query.split("&zone=").next().unwrap_or_default().to_owned();
             if query.contains("since=yesterday") {
                 return ApiError::bad_request("since: `yesterday` is not a time").into_response();
             }
-            Json(json!({"records": [{"seq": "2", "timestamp": "2026-11-22T08:30:00Z", "severity_number": 17, "body": query, "resource": {"service.name": "api"}}], "truncated": false})).into_response()
+            let end = json!({"end": {"truncated": query.contains("limit=1"), "records_read": 9, "blocks_read": 1, "elapsed_ms": 1.5}});
+            if query.contains("stats") {
+                return format!("{}\n{}\n{}\n{end}\n", json!({"columns": ["level", "count"]}), json!({"row": ["ERROR", 12]}), json!({"row": [null, 3]})).into_response();
+            }
+            let record = json!({"record": {"seq": "2", "timestamp": "2026-11-22T08:30:00Z", "severity_number": 17, "body": query, "resource": {"service.name": "api"}}});
+            format!("{record}\n{end}\n").into_response()
+        }))
+        .route("/api/v1/logs/context", get(|| async {
+            let record = |seq: u64| json!({"seq": seq.to_string(), "timestamp": "2026-11-22T08:30:00Z", "severity_number": 9, "body": format!("line {seq}")});
+            Json(json!({"records": [record(1), record(2), record(3)], "at": 1}))
+        }))
+        .route("/api/v1/logs/complete", get(|| async { Json(json!({"from": 2, "items": [{"text": "service", "kind": "field"}]})) }))
+        .route("/api/v1/logs", get(|| async {
+            Json(json!({"records": [{"seq": "2", "timestamp": "2026-11-22T08:30:00Z", "severity_number": 17, "body": "x"}], "truncated": false}))
         }).post(|RawQuery(query): RawQuery, body: String| async move {
             Json(json!({"accepted": body.lines().count(), "rejected": 0, "errors": [], "query": query}))
         }))
@@ -211,6 +225,32 @@ fn search_passes_its_filters_on() {
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(record["body"], "q=disk+full&level=error&service=api&attribute=k%3Dv%3Dw&since=1h&limit=5");
     assert_eq!(exit, Exit::Done);
+}
+
+#[test]
+fn a_query_with_pipes_is_a_table() {
+    let url = serve(host());
+    insta::assert_snapshot!(ask_host(&url, &["search", "| stats count by level"]).0, @r"
+    level  count
+    ERROR  12
+    -      3
+    ");
+    let (text, _) = ask_host(&url, &["search", "| stats count by level", "--json"]);
+    assert_eq!(text.lines().next(), Some(r#"{"level":"ERROR","count":12}"#));
+}
+
+#[test]
+fn context_marks_the_record_that_is_meant() {
+    let url = serve(host());
+    let lines = |args: &[&str]| {
+        let (text, exit) = ask_host(&url, args);
+        assert_eq!(exit, Exit::Done);
+        text.lines().map(|line| format!("{}{}", &line[..1], line.rsplit("line ").next().unwrap_or_default())).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&["context", "2"]), [" 1", ">2", " 3"]);
+    assert_eq!(lines(&["search", "x", "--context", "1"]), [" 1", ">2", " 3"]);
+    assert_eq!(ask_host(&url, &["search", "--complete", "a ser"]).0, "a service\n");
+    assert_eq!(ask_host(&url, &["search", "x", "--output", "x.xlsx"]).1, Exit::Wrong);
 }
 
 #[test]

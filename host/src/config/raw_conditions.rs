@@ -14,7 +14,7 @@ use crate::logs::LogFilter;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLogCondition {
-    /// Words and `"quoted phrases"` in the body or an attribute, in any case. Default: any.
+    /// Words, `"quoted phrases"` and conditions such as `duration>250`, as `watchfire search` takes them, without times and pipes. Default: any.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub text: String,
     /// Least level. Default: any.
@@ -41,7 +41,7 @@ pub struct RawErrorCondition {
     /// Least level. Default: any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<LogLevel>,
-    /// Words and `"quoted phrases"` in the body or an attribute, in any case. Default: any.
+    /// Words, `"quoted phrases"` and conditions such as `duration>250`, as `watchfire search` takes them, without times and pipes. Default: any.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub text: String,
 }

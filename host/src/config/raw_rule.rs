@@ -12,7 +12,7 @@ use super::raw_conditions::{RawErrorCondition, RawFindingCondition, RawIssueCond
 use super::shape::Shape;
 use crate::alerts::events::EventFilter;
 use crate::alerts::types::{Aggregate, Comparison, Condition, Level, MAX_WINDOW, NoData, Rule, RuleOrigin};
-use crate::logs::types::MAX_TEXT_BYTES;
+use crate::logs::matcher::Matcher;
 use crate::nearest::suggestion;
 
 /// What a rule can look at.
@@ -252,8 +252,8 @@ impl RawRule {
     fn faults_of_count(&self, kind: &'static str) -> Vec<Fault> {
         let mut faults = Vec::new();
         let texts = [self.logs.as_ref().map(|logs| &logs.text), self.errors.as_ref().map(|errors| &errors.text)];
-        if texts.into_iter().flatten().any(|text| text.len() > MAX_TEXT_BYTES) {
-            faults.push((kind, format!("expected a `text` of at most {MAX_TEXT_BYTES} bytes")));
+        for error in texts.into_iter().flatten().filter_map(|text| Matcher::check(text).err()) {
+            faults.push((kind, format!("`text`: {} (character {})", error.message, error.column())));
         }
         if !self.matching.is_empty() {
             let instead = match kind {
@@ -498,7 +498,9 @@ mod tests {
         match: goes with `metric`; for logs use `logs.attributes`
         aggregate: goes with `metric`; `logs` are counted
         ");
-        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {"text": "a".repeat(5000)}})), @"logs: expected a `text` of at most 4096 bytes");
+        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {"text": "a".repeat(5000)}})), @"logs: `text`: a query has at most 4096 bytes, this one has 5000 (character 1)");
+        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {"text": "level>=wran"}})), @"logs: `text`: `wran` is no level; did you mean `warn`? (character 8)");
+        insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "logs": {"text": "a | stats count"}})), @"logs: `text`: pipes have no meaning here: leave everything from the first `|` away (character 1)");
         insta::assert_snapshot!(faults(json!({"name": "a", "threshold": 1, "metric": "m", "group_by": ["a"]})), @"group_by: goes with what is counted; a metric has one alert per series as it is");
     }
 

@@ -31,6 +31,28 @@ impl Params {
         Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
+    /// Reads a JSON object: a list gives a parameter several values.
+    ///
+    /// # Errors
+    /// 400 when it is no object, or one of its values is neither text, number nor a list of these.
+    pub fn from_json(json: &serde_json::Value) -> Result<Self, ApiError> {
+        use serde_json::Value;
+        let object = json.as_object().ok_or_else(|| ApiError::bad_request("expected one JSON object with the parameters"))?;
+        let mut params = Vec::new();
+        for (name, value) in object {
+            let values = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+            for value in values {
+                let text = match value {
+                    Value::String(text) => text.clone(),
+                    Value::Number(number) => number.to_string(),
+                    _ => return Err(ApiError::bad_request(format!("`{name}`: expected text or a number"))),
+                };
+                params.push((name.clone(), text));
+            }
+        }
+        Ok(Self(params))
+    }
+
     /// Refuses parameters other than `known`.
     ///
     /// # Errors

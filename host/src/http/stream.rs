@@ -44,15 +44,38 @@ impl Lines {
     }
 }
 
+/// Bytes as they are, for what writes a format of its own.
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() < CHUNK_BYTES || Self::flush(self) {
+            Ok(bytes.len())
+        } else {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        // Chunks are sent when they are full, and at the end: many small ones would only cost.
+        Ok(())
+    }
+}
+
 /// Answers newline-delimited JSON, made by `produce` on a blocking thread at the reader's pace; 503 while 32 others are being made.
 /// If it fails the connection is broken off, so that a reader never takes half an answer for a whole one. A reader that stalls
 /// loses its connection (see [`super::Connections`]), which ends `produce` too.
 pub fn ndjson(produce: impl FnOnce(&mut Lines) -> Result<(), StoreError> + Send + 'static) -> Response {
-    ndjson_within(&PLACES, produce)
+    within(&PLACES, "application/x-ndjson", produce)
 }
 
-fn ndjson_within(
+/// As [`ndjson`], of another type.
+pub fn of_type(kind: &'static str, produce: impl FnOnce(&mut Lines) -> Result<(), StoreError> + Send + 'static) -> Response {
+    within(&PLACES, kind, produce)
+}
+
+fn within(
     places: &'static Semaphore,
+    kind: &'static str,
     produce: impl FnOnce(&mut Lines) -> Result<(), StoreError> + Send + 'static,
 ) -> Response {
     let Ok(place) = places.try_acquire() else {
@@ -78,7 +101,7 @@ fn ndjson_within(
         tracing::error!(%error, "a streamed answer broke off");
         Some((Err(std::io::Error::other(error)), (receiver, None)))
     });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response()
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(body)).into_response()
 }
 
 #[cfg(test)]
@@ -96,16 +119,16 @@ mod tests {
             let _ = (0..20).all(|_| lines.push(&"x".repeat(CHUNK_BYTES)));
             Ok(())
         };
-        let first = ndjson_within(places, lines);
-        let busy = ndjson_within(places, lines);
+        let first = within(places, "application/x-ndjson", lines);
+        let busy = within(places, "application/x-ndjson", lines);
         assert_eq!((busy.status(), &busy.headers()[header::RETRY_AFTER]), (StatusCode::SERVICE_UNAVAILABLE, &"5".parse().unwrap()));
         let body = to_bytes(first.into_body(), usize::MAX).await.unwrap();
         assert_eq!(body.len(), 20 * (CHUNK_BYTES + 3));
 
         // Who goes away gives the place back too.
-        drop(ndjson_within(places, lines));
+        drop(within(places, "application/x-ndjson", lines));
         let place = places.acquire().await.unwrap();
         drop(place);
-        assert_eq!(ndjson_within(places, lines).status(), StatusCode::OK);
+        assert_eq!(within(places, "application/x-ndjson", lines).status(), StatusCode::OK);
     }
 }

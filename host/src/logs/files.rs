@@ -15,7 +15,6 @@ use super::engine::BlockInfo;
 use super::matcher::Matcher;
 use super::outlines::{Outline, Outlines};
 use super::summary::{self, Summary, SummaryRow};
-use super::tokens::TokenFilter;
 use super::types::FileOffset;
 use crate::store::database::{IDLE_READERS, ReaderPool, size_bytes, wal_path};
 use crate::store::{Migration, StoreError};
@@ -132,6 +131,7 @@ pub(super) struct BlockPlan {
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
     pub(super) day: Day,
+    pub(super) min_time: u64,
     pub(super) max_time: u64,
 }
 
@@ -215,12 +215,13 @@ impl Files {
     pub(super) fn plan(&self, matcher: &Matcher) -> Result<Vec<BlockPlan>, StoreError> {
         let mut plans = Vec::new();
         self.visit(|file, first_seq, outline| {
-            if matcher.may_match(&outline.to_match()) {
+            if matcher.may_match(&outline.to_match(first_seq)) {
                 plans.push(BlockPlan {
                     file: Arc::clone(file),
                     first_seq,
                     last_seq: outline.last_seq,
                     day: outline.day,
+                    min_time: outline.min_time,
                     max_time: outline.max_time,
                 });
             }
@@ -333,6 +334,11 @@ impl DayFile {
         Self { day, readers, outlines: Mutex::new(None), searching: Arc::clone(searching) }
     }
 
+    /// Runs `work` as [`ReaderPool::read`] does, for somebody who waits: merging lets it go first.
+    pub(super) fn search<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.searching.during(|| self.readers.read(work))
+    }
+
     pub(super) fn size_bytes(&self) -> u64 {
         size_bytes(&self.readers.path())
     }
@@ -390,32 +396,6 @@ impl DayFile {
         }))?;
         let services = |list: String| serde_json::from_str::<Vec<String>>(&list).unwrap_or_default();
         Ok(lists.unwrap_or_default().into_iter().flat_map(services).collect())
-    }
-
-    /// Calls `visit` with each block that now holds records of `plan`: the planned one, or the one it has been merged into.
-    /// Blocks whose words rule them out are left out.
-    pub(super) fn read_plan(
-        &self,
-        plan: &BlockPlan,
-        matcher: &Matcher,
-        mut visit: impl FnMut(u64, &[u8]),
-    ) -> Result<(), StoreError> {
-        let read = || {
-            self.readers.read(|connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT first_seq, filter, data FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3",
-                )?;
-                let mut rows = statement.query((plan.day.0, plan.first_seq as i64, plan.last_seq as i64))?;
-                while let Some(row) = rows.next()? {
-                    let filter = TokenFilter::from_bytes(row.get_ref(1)?.as_blob()?.to_vec());
-                    if matcher.may_contain(&filter) {
-                        visit(row.get::<_, i64>(0)? as u64, row.get_ref(2)?.as_blob()?);
-                    }
-                }
-                Ok(())
-            })
-        };
-        ignore_vanished(self.searching.during(read)).map(|_| ())
     }
 
     /// Returns records after `cursor` in order of `seq`: about `limit` of them if so many are there, fewer if they are large. With

@@ -1,35 +1,33 @@
 //! Decides which records a filter means.
 
-use regex::bytes::{Regex, RegexBuilder};
-use watchfire_types::log::{TextColumn, service_of};
+use jiff::tz::TimeZone;
 use watchfire_types::{LogBatch, Timestamp};
 
-use super::tokens::{TokenFilter, hash_word};
+use super::block::Columns;
+use super::query::ast::{Expr, Moment, Place, Test};
+use super::query::bits::Bits;
+use super::query::node::{Meaning, Node, Verdict};
+use super::query::{Field, Query, QueryError};
+use super::tokens::TokenFilter;
 use super::types::LogFilter;
 
 /// A filter made ready: its words compiled once.
 #[derive(Debug)]
 pub struct Matcher {
-    filter: LogFilter,
-    terms: Vec<Term>,
+    node: Node,
+    /// Event time of every match, as far as the conditions that must all hold say it.
     since: u64,
     until: u64,
-}
-
-/// One word or phrase of the text: found in any case, as whole words.
-#[derive(Debug)]
-struct Term {
-    pattern: Regex,
-    /// Whether the text must end, or go on with something else than a letter or digit, after the term.
-    whole_start: bool,
-    whole_end: bool,
-    /// Words of which a block must contain every one.
-    words: Vec<u64>,
+    columns: Columns,
 }
 
 /// A rough view of a block, by which it can be ruled out unread.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockOutline<'a> {
+    /// Least `seq`.
+    pub first_seq: u64,
+    /// Greatest `seq`.
+    pub last_seq: u64,
     /// Least event time.
     pub min_time: u64,
     /// Greatest event time.
@@ -41,210 +39,141 @@ pub struct BlockOutline<'a> {
 }
 
 impl Matcher {
-    /// Compiles `filter`.
+    /// Compiles `filter`, whose text has been checked by [`Self::check`] and says no time. A text that cannot be read is taken as it was before
+    /// there was a language: as words and phrases.
     #[must_use]
     pub fn new(filter: &LogFilter) -> Self {
-        Self {
-            filter: filter.clone(),
-            terms: split_terms(&filter.text).iter().filter_map(|text| Term::new(text)).collect(),
-            since: filter.since.map_or(0, Timestamp::as_nanos),
-            until: filter.until.map_or(u64::MAX, Timestamp::as_nanos),
+        let text = Query::parse(&filter.text).map_or_else(|_| words(&filter.text), |query| query.filter);
+        Self::of(&filter.and(text), &plain_meaning())
+    }
+
+    /// Makes `expr` ready.
+    #[must_use]
+    pub fn of(expr: &Expr, meaning: &Meaning<'_>) -> Self {
+        let node = Node::new(expr, meaning);
+        let (mut since, mut until) = (0, u64::MAX);
+        let parts = if let Node::And(parts) = &node { parts } else { std::slice::from_ref(&node) };
+        for part in parts {
+            if let Node::Time(from, to) = part {
+                (since, until) = (since.max(*from), until.min(*to));
+            }
         }
+        Self { columns: node.columns(), node, since, until }
+    }
+
+    /// Checks the text of a filter that looks at each record once: such a one has no pipes, and no time of its own.
+    ///
+    /// # Errors
+    /// What is wrong with it, where, and what to write.
+    pub fn check(text: &str) -> Result<(), QueryError> {
+        let query = Query::parse(text)?;
+        let error = |message: &str| QueryError { message: message.to_owned(), at: 0..text.len(), query: text.to_owned() };
+        let mut has_time = false;
+        query.filter.walk(&mut |expr| has_time |= matches!(expr, Expr::Since(_) | Expr::Until(_)));
+        if has_time {
+            return Err(error("a time has no meaning here: leave `since:` and `until:` away"));
+        }
+        if query.pipes.is_empty() {
+            Ok(())
+        } else {
+            Err(error("pipes have no meaning here: leave everything from the first `|` away"))
+        }
+    }
+
+    /// Returns the range of event time outside of which nothing matches: from, inclusive, and up to, exclusive.
+    #[must_use]
+    pub fn time_range(&self) -> (u64, u64) {
+        (self.since, self.until)
+    }
+
+    /// Returns the condition.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
     }
 
     /// Returns whether a block with this outline may hold a match.
     #[must_use]
     pub fn may_match(&self, outline: &BlockOutline<'_>) -> bool {
-        let level = self.filter.level.map_or(0, |level| level.0);
-        outline.max_time >= self.since
-            && outline.min_time < self.until
-            && (level == 0 || outline.severities >> level != 0)
-            && (self.filter.services.is_empty()
-                || outline.services.is_none_or(|services| self.filter.services.iter().any(|wanted| services.contains(wanted))))
+        self.node.verdict(outline) != Verdict::Never
     }
 
     /// Returns whether a block with this token filter may hold a match.
     #[must_use]
-    pub fn may_contain(&self, tokens: &TokenFilter) -> bool {
-        self.terms.iter().flat_map(|term| &term.words).all(|word| tokens.may_contain(*word))
+    pub fn may_contain(&self, tokens: &TokenFilter<'_>) -> bool {
+        self.node.may_contain(tokens)
     }
 
-    /// Returns whether bodies or attributes must be read to decide.
+    /// Returns whether [`Self::may_contain`] can rule any block out.
     #[must_use]
-    pub fn reads_content(&self) -> bool {
-        !self.terms.is_empty() || !self.filter.attributes.is_empty()
+    pub fn uses_tokens(&self) -> bool {
+        self.node.uses_tokens()
+    }
+
+    /// Returns what of a block must be read to decide.
+    #[must_use]
+    pub fn columns(&self) -> Columns {
+        self.columns
     }
 
     /// Returns the rows of `batch` that match, ascending.
     #[must_use]
     pub fn matching_rows(&self, batch: &LogBatch) -> Vec<usize> {
-        let mut rows = self.rows_by_head(batch);
-        for term in &self.terms {
-            if rows.is_empty() {
-                break;
-            }
-            let mut hit = vec![false; batch.len()];
-            term.mark(&batch.body.data, |row| hit[row] = true);
-            if rows.iter().any(|row| !hit[*row]) {
-                term.mark(&batch.attribute_value.data, |index| {
-                    hit[batch.attribute_ends.partition_point(|end| *end as usize <= index)] = true;
-                });
-            }
-            rows.retain(|row| hit[*row]);
-        }
-        rows.retain(|row| self.attributes_match(batch, *row));
-        rows
+        self.node.rows(batch, &Bits::all(batch.len())).iter().collect()
+    }
+
+    /// Returns the rows of `among` that match.
+    #[must_use]
+    pub fn rows(&self, batch: &LogBatch, among: &Bits) -> Bits {
+        self.node.rows(batch, among)
     }
 
     /// Returns whether row `row` of `batch` matches.
     #[must_use]
     pub fn matches(&self, batch: &LogBatch, row: usize) -> bool {
-        self.head_matches(batch, row)
-            && self.terms.iter().all(|term| {
-                term.is_in(batch.body.data.get(row))
-                    || batch.attribute_range(row).any(|index| term.is_in(batch.attribute_value.data.get(index)))
-            })
-            && self.attributes_match(batch, row)
-    }
-
-    fn rows_by_head(&self, batch: &LogBatch) -> Vec<usize> {
-        let services = &self.filter.services;
-        let wanted: Vec<bool> = batch
-            .resources
-            .iter()
-            .map(|resource| services.is_empty() || services.iter().any(|name| name == service_of(resource).unwrap_or("")))
-            .collect();
-        let level = self.filter.level.map_or(0, |level| level.0);
-        (0..batch.len())
-            .filter(|row| {
-                batch.severity[*row] >= level
-                    && (self.since..self.until).contains(&batch.time[*row])
-                    && wanted.get(batch.resource[*row] as usize).copied().unwrap_or(services.is_empty())
-            })
-            .collect()
-    }
-
-    fn head_matches(&self, batch: &LogBatch, row: usize) -> bool {
-        batch.severity[row] >= self.filter.level.map_or(0, |level| level.0)
-            && (self.since..self.until).contains(&batch.time[row])
-            && (self.filter.services.is_empty() || self.filter.services.iter().any(|name| name == batch.service(row)))
-    }
-
-    fn attributes_match(&self, batch: &LogBatch, row: usize) -> bool {
-        self.filter.attributes.iter().all(|(key, wanted)| {
-            let own = batch.find_attribute(row, key).map(watchfire_types::ValueRef::display);
-            let value = own.or_else(|| match key.as_str() {
-                "trace_id" => Some(watchfire_types::log::hex(&batch.trace_id[row])),
-                "span_id" => Some(watchfire_types::log::hex(&batch.span_id[row])),
-                "scope" => Some(batch.dict.get(batch.scope[row]).to_owned()),
-                _ => {
-                    let resource = batch.resources.get(batch.resource[row] as usize)?;
-                    resource.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_ref().display())
-                }
-            });
-            value.as_deref() == Some(wanted)
-        })
+        self.node.matches(batch, row)
     }
 }
 
-/// Splits `text` at white space; what stands in double quotes stays together.
-fn split_terms(text: &str) -> Vec<String> {
+impl LogFilter {
+    /// Returns the condition that `text` holds, which is what its own text says, and everything else that it asks.
+    #[must_use]
+    pub fn and(&self, text: Expr) -> Expr {
+        let is = |field: Field, value: &str| Expr::Field { field, test: Test::Is(value.to_owned()) };
+        let mut parts = vec![text];
+        parts.extend(self.level.filter(|level| level.0 > 0).map(|level| Expr::Level { least: level.0, most: u8::MAX }));
+        if !self.services.is_empty() {
+            parts.push(Expr::or(self.services.iter().map(|service| is(Field::Service, service)).collect()));
+        }
+        parts.extend(self.attributes.iter().map(|(key, value)| is(Field::from_name(key), value)));
+        parts.extend(self.since.map(|since| Expr::Since(Moment::At(since))));
+        parts.extend(self.until.map(|until| Expr::Until(Moment::At(until))));
+        Expr::and(parts)
+    }
+}
+
+fn plain_meaning() -> Meaning<'static> {
+    static UTC: TimeZone = TimeZone::UTC;
+    Meaning { now: Timestamp::MAX, zone: &UTC, patterns: &|id| vec![id] }
+}
+
+/// Splits `text` at white space into words that must all be there; what stands in double quotes stays together.
+fn words(text: &str) -> Expr {
     let mut terms = Vec::new();
     for (index, part) in text.split('"').enumerate() {
         // Every second part stood inside quotes.
         if index % 2 == 1 {
-            terms.push(part.to_owned());
+            terms.push(part);
         } else {
-            terms.extend(part.split_whitespace().map(str::to_owned));
+            terms.extend(part.split_whitespace());
         }
     }
-    terms.retain(|term| !term.trim().is_empty());
-    terms
-}
-
-/// Returns whether words are told apart at `char` by white space and punctuation. Chinese, Japanese and their like write
-/// words without gaps, so their characters match anywhere.
-fn is_word_char(char: char) -> bool {
-    char == '_' || (char.is_alphanumeric() && char < '\u{2e80}')
-}
-
-impl Term {
-    /// `None` for a lone `*`, which every record contains.
-    fn new(text: &str) -> Option<Self> {
-        let prefix = text.len() > 1 && text.ends_with('*');
-        let text = if prefix { &text[..text.len() - 1] } else { text };
-        if text == "*" {
-            return None;
-        }
-        let pattern = RegexBuilder::new(&regex::escape(text))
-            .case_insensitive(true)
-            .unicode(!text.is_ascii())
-            .size_limit(8 << 20)
-            .build()
-            // Longer than [`super::types::MAX_TEXT_BYTES`], which every way in checks: no record has it.
-            .unwrap_or_else(|_| Regex::new("[a&&b]").expect("a constant pattern"));
-        let last_is_cut = prefix && text.chars().next_back().is_some_and(is_word_char);
-        let mut words: Vec<&str> = text.split(|char: char| !is_word_char(char) && char.is_ascii()).collect();
-        if last_is_cut {
-            words.pop();
-        }
-        let words = words.iter().filter_map(|word| hash_word(word)).collect();
-        Some(Self {
-            pattern,
-            whole_start: text.chars().next().is_some_and(is_word_char),
-            whole_end: !prefix && text.chars().next_back().is_some_and(is_word_char),
-            words,
-        })
-    }
-
-    /// Calls `hit` with each row of `column` that contains the term, once or more often.
-    fn mark(&self, column: &TextColumn, mut hit: impl FnMut(usize)) {
-        // One pass over all rows at once: a search that is set up per row costs more than it finds.
-        let mut at = 0;
-        while let Some(found) = self.pattern.find_at(&column.bytes, at) {
-            let row = column.row_at(found.start());
-            let (start, end) = (column.offsets[row] as usize, column.offsets[row + 1] as usize);
-            if found.end() <= end && self.is_whole(&column.bytes[start..end], found.start() - start, found.end() - start) {
-                hit(row);
-                at = end.max(at + 1);
-            } else {
-                at = self.after_miss(&column.bytes[..end], found.start());
-            }
-        }
-    }
-
-    fn is_in(&self, text: &[u8]) -> bool {
-        let mut at = 0;
-        while let Some(found) = self.pattern.find_at(text, at) {
-            if self.is_whole(text, found.start(), found.end()) {
-                return true;
-            }
-            at = self.after_miss(text, found.start());
-        }
-        false
-    }
-
-    /// Returns where to look on after something at `start` that was no whole word: what must begin a word begins nowhere within one.
-    fn after_miss(&self, text: &[u8], start: usize) -> usize {
-        let inside = || text[start..].iter().take_while(|byte| super::tokens::is_word_byte(**byte)).count();
-        start + if self.whole_start { inside().max(1) } else { 1 }
-    }
-
-    fn is_whole(&self, text: &[u8], start: usize, end: usize) -> bool {
-        // A character has at most four bytes: to look further would take time squared in a long text.
-        let before = || {
-            (1..=start.min(4))
-                .find_map(|length| str::from_utf8(&text[start - length..start]).ok())
-                .and_then(|char| char.chars().next_back())
-        };
-        let after = || text[end..text.len().min(end + 4)].utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next());
-        let quick = |byte: Option<&u8>, char: &dyn Fn() -> Option<char>| match byte {
-            Some(byte) if byte.is_ascii() => super::tokens::is_word_byte(*byte),
-            Some(_) => char().is_some_and(is_word_char),
-            None => false,
-        };
-        !(self.whole_start && quick(text[..start].last(), &before) || self.whole_end && quick(text.get(end), &after))
-    }
+    terms.retain(|term| !term.trim().is_empty() && *term != "*");
+    let word = |term: &&str| {
+        let (text, prefix) = term.strip_suffix('*').filter(|text| !text.is_empty()).map_or((*term, false), |text| (text, true));
+        Expr::Text { place: Place::Anywhere, text: text.to_owned(), prefix }
+    };
+    Expr::and(terms.iter().map(word).collect())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod files;
 mod held;
 pub mod matcher;
 mod outlines;
+pub mod query;
 mod recent;
 mod rewrite;
 pub mod search;
@@ -37,6 +38,8 @@ use crate::store::{Accepted, IngestError, StoreError};
 use crate::telemetry::{Counter, SelfMetrics};
 use files::{DayFile, Files, ignore_vanished};
 pub use files::{Skim, Skimmed};
+use matcher::Matcher;
+use query::scan::Control;
 use recent::Recent;
 use search::Search;
 pub use summary::SummaryRow;
@@ -264,7 +267,15 @@ impl Logs {
     /// # Errors
     /// [`StoreError`] when a file cannot be read.
     pub fn search(&self, filter: &LogFilter, limit: usize) -> Result<Search, StoreError> {
-        Search::new(&self.0.files, filter, limit, self.0.damaged.clone())
+        self.search_with(Matcher::new(filter), limit, Arc::new(Control::new(None)))
+    }
+
+    /// Begins a search for at most `limit` records that `matcher` means, which `control` may stop. Blocks on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read.
+    pub fn search_with(&self, matcher: Matcher, limit: usize, control: Arc<Control>) -> Result<Search, StoreError> {
+        Search::new(&self.0.files, matcher, limit, control, self.0.damaged.clone())
     }
 
     /// Calls `each` with how many records each block holds of each minute, severity, service and pattern, for all minutes that begin at

@@ -35,8 +35,10 @@ pub(super) struct Outlines {
 
 impl Outline {
     /// Returns what decides whether the block may match.
-    pub(super) fn to_match(&self) -> BlockOutline<'_> {
+    pub(super) fn to_match(&self, first_seq: u64) -> BlockOutline<'_> {
         BlockOutline {
+            first_seq,
+            last_seq: self.last_seq,
             min_time: self.min_time,
             max_time: self.max_time,
             severities: self.severities,

@@ -3,14 +3,17 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering as Memory};
 
-use watchfire_types::LogRecord;
+use parking_lot::Mutex;
+use watchfire_types::{LogBatch, LogRecord};
 
-use super::block::{self, Columns};
+use super::block::Columns;
 use super::files::{BlockPlan, Files};
 use super::held::Held;
 use super::matcher::Matcher;
-use super::types::LogFilter;
+use super::query::bits::Bits;
+use super::query::scan::{ALWAYS, Control, Helpers, Reading};
 use crate::store::StoreError;
 use crate::telemetry::Counter;
 
@@ -18,8 +21,12 @@ use crate::telemetry::Counter;
 const HELD_BYTES: usize = 64 << 20;
 /// Records of one step.
 const STEP_RECORDS: usize = 4096;
+/// Blocks read at the same time at most.
+const MAX_AHEAD: usize = 16;
+/// With more bytes of hits in one round, the next reads fewer blocks.
+const DENSE_BYTES: usize = 4 << 20;
 
-/// A search under way. Each step reads at most one block and returns what is then certain.
+/// A search under way. Each step reads a few blocks at most and returns what is then certain.
 pub struct Search {
     matcher: Matcher,
     plans: BinaryHeap<Planned>,
@@ -27,6 +34,9 @@ pub struct Search {
     held: Held,
     most_bytes: usize,
     left: usize,
+    /// How many blocks the next round reads: more and more, as long as hits are rare.
+    ahead: usize,
+    control: Arc<Control>,
     damaged: Counter,
 }
 
@@ -35,10 +45,15 @@ pub struct Search {
 struct Planned(BlockPlan);
 
 impl Search {
-    pub(super) fn new(files: &Arc<Files>, filter: &LogFilter, limit: usize, damaged: Counter) -> Result<Self, StoreError> {
-        let matcher = Matcher::new(filter);
+    pub(super) fn new(
+        files: &Arc<Files>,
+        matcher: Matcher,
+        limit: usize,
+        control: Arc<Control>,
+        damaged: Counter,
+    ) -> Result<Self, StoreError> {
         let plans = files.plan(&matcher)?.into_iter().map(Planned).collect();
-        Ok(Self { matcher, plans, held: Held::default(), most_bytes: HELD_BYTES, left: limit, damaged })
+        Ok(Self { matcher, plans, held: Held::default(), most_bytes: HELD_BYTES, left: limit, ahead: 1, control, damaged })
     }
 
     /// Holds at most about `bytes` of hits, whatever the order in which they are stored.
@@ -52,15 +67,22 @@ impl Search {
         self.held.bytes()
     }
 
-    /// Returns the next hits, the newest first; `None` at the end. Blocks on disk.
+    /// Returns the next hits, the newest first; `None` at the end. When it is stopped, what has been found so far comes at once. Blocks on
+    /// disk.
     ///
     /// # Errors
     /// [`StoreError`] when a file cannot be read. A damaged block is reported, counted and skipped.
     pub fn step(&mut self) -> Result<Option<Vec<LogRecord>>, StoreError> {
         let mut records = self.certain();
         if records.is_empty() {
-            let Some(Planned(plan)) = self.plans.pop().filter(|_| self.left > 0) else { return Ok(None) };
-            self.read(&plan)?;
+            if self.left == 0 || self.plans.is_empty() {
+                return Ok(None);
+            }
+            if self.control.is_over() {
+                self.plans.clear();
+                return Ok(Some(self.certain()));
+            }
+            self.round()?;
             self.held.keep_newest(self.left);
             for plan in self.held.shrink(self.most_bytes) {
                 let is_same = |other: &BlockPlan| other.file.day == plan.file.day && other.first_seq == plan.first_seq;
@@ -92,39 +114,63 @@ impl Search {
         records
     }
 
-    fn read(&mut self, plan: &BlockPlan) -> Result<(), StoreError> {
-        // A full page of newer hits needs nothing from this block.
-        if self.held.len() == self.left && self.held.oldest().is_some_and(|time| time > plan.max_time) {
-            return Ok(());
-        }
-        let content = self.matcher.reads_content();
-        let first_columns = Columns { ids: content, body: content, attributes: content };
-        let (matcher, held, left, damaged) = (&self.matcher, &mut self.held, self.left, &self.damaged);
-        let (range, max_time) = (plan.first_seq..=plan.last_seq, plan.max_time);
-        plan.file.read_plan(plan, matcher, |first_seq, data| {
-            let mut visit = || -> Result<(), block::BlockError> {
-                let batch = block::decode(data, first_seq, first_columns)?;
-                let mut rows = matcher.matching_rows(&batch);
-                // The range of a merged block may hold a larger one, which has a plan of its own: what is newer than this plan's
-                // newest belongs there, and may have been given out already.
-                rows.retain(|row| range.contains(&batch.seq[*row]) && batch.time[*row] <= max_time);
-                if rows.len() > left {
-                    rows.sort_unstable_by_key(|row| std::cmp::Reverse((batch.time[*row], batch.seq[*row])));
-                    rows.truncate(left);
-                }
-                if rows.is_empty() {
-                    return Ok(());
-                }
-                let batch = if content { batch } else { block::decode(data, first_seq, Columns::ALL)? };
-                held.add(plan, &batch, rows);
-                Ok(())
-            };
-            if let Err(error) = visit() {
-                damaged.inc();
-                tracing::error!(error = %plan.file.damage(first_seq, error), "a log block cannot be read; it is skipped, the rest is read");
+    /// Reads the next blocks, on more than one core if there are several.
+    fn round(&mut self) -> Result<(), StoreError> {
+        let mut plans = Vec::with_capacity(self.ahead);
+        while plans.len() < self.ahead
+            && let Some(Planned(plan)) = self.plans.pop()
+        {
+            // A full page of newer hits needs nothing from this block.
+            if self.held.len() < self.left || self.held.oldest().is_none_or(|time| time <= plan.max_time) {
+                plans.push(plan);
             }
-        })
+        }
+        let reading = Reading {
+            matcher: &self.matcher,
+            within: ALWAYS,
+            columns: Columns::ALL,
+            claims: None,
+            control: &self.control,
+            damaged: &self.damaged,
+        };
+        let found: Vec<Mutex<Vec<LogBatch>>> = plans.iter().map(|_| Mutex::default()).collect();
+        let (next, left) = (AtomicUsize::new(0), self.left);
+        let work = || {
+            loop {
+                let index = next.fetch_add(1, Memory::Relaxed);
+                let Some((plan, found)) = plans.get(index).zip(found.get(index)) else { return Ok(()) };
+                reading.read(plan, |batch, rows| found.lock().push(newest(batch, rows, left)))?;
+            }
+        };
+        let helpers = Helpers::take(plans.len().saturating_sub(1));
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (0..helpers.0).map(|_| scope.spawn(work)).collect();
+            work()?;
+            others.into_iter().try_for_each(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })?;
+        let mut bytes = 0;
+        for (plan, found) in plans.iter().zip(found) {
+            for batch in found.into_inner() {
+                bytes += batch.size_bytes();
+                self.held.add(plan, &batch, (0..batch.len()).collect());
+            }
+        }
+        self.ahead = if bytes > DENSE_BYTES { (self.ahead / 2).max(1) } else { (self.ahead * 2).min(MAX_AHEAD) };
+        Ok(())
     }
+}
+
+/// Returns the newest `count` of `rows`, as a batch of their own.
+fn newest(batch: &LogBatch, rows: &Bits, count: usize) -> LogBatch {
+    let mut rows: Vec<usize> = rows.iter().collect();
+    if rows.len() > count {
+        rows.sort_unstable_by_key(|row| std::cmp::Reverse((batch.time[*row], batch.seq[*row])));
+        rows.truncate(count);
+        rows.sort_unstable();
+    }
+    let mut kept = LogBatch::default();
+    kept.append(batch, rows);
+    kept
 }
 
 impl Planned {

@@ -13,14 +13,14 @@ use super::*;
 
 const RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
-struct Store {
+pub(super) struct Store {
     folder: TempDir,
-    clock: Clock,
-    logs: Logs,
+    pub(super) clock: Clock,
+    pub(super) logs: Logs,
 }
 
 impl Store {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("logs")).unwrap();
         // Noon, so that a few hours either way are the same day.
@@ -35,7 +35,7 @@ impl Store {
         Self { logs, ..self }
     }
 
-    async fn put(&self, batch: LogBatch) -> Accepted {
+    pub(super) async fn put(&self, batch: LogBatch) -> Accepted {
         self.logs.ingest(batch, Vec::new()).await.unwrap()
     }
 
@@ -91,7 +91,7 @@ impl Store {
     }
 
     /// Rings the compactor until `blocks` of the newest file satisfies the caller.
-    fn compact_until(&self, fits: impl Fn(usize) -> bool) {
+    pub(super) fn compact_until(&self, fits: impl Fn(usize) -> bool) {
         self.clock.advance(Duration::from_secs(61));
         let file = self.logs.0.files.newest().unwrap();
         for _ in 0..2_000 {
@@ -145,7 +145,7 @@ fn open(folder: &TempDir, clock: &Clock) -> Logs {
     Logs::open(folder.path(), RETENTION, clock, &SelfMetrics::default()).unwrap()
 }
 
-fn batch(clock: &Clock, bodies: &[String], seconds_ago: u64) -> LogBatch {
+pub(super) fn batch(clock: &Clock, bodies: &[String], seconds_ago: u64) -> LogBatch {
     batch_of("api", clock, bodies, seconds_ago)
 }
 

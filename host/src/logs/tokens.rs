@@ -1,5 +1,7 @@
 //! Words of a text, and the filter that says which words a block cannot contain.
 
+use std::borrow::Cow;
+
 use rustc_hash::FxHashSet;
 use watchfire_types::LogBatch;
 
@@ -16,7 +18,7 @@ pub const fn is_word_byte(byte: u8) -> bool {
 
 /// Calls `found` with the hash of each ASCII word of `text`, lower-cased. Words that touch a letter beyond ASCII are left out,
 /// here and in [`hash_word`]'s callers, so that both sides always agree on what a word is.
-fn for_each_word(text: &[u8], mut found: impl FnMut(u64)) {
+pub(super) fn for_each_word(text: &[u8], mut found: impl FnMut(u64)) {
     let mut start = 0;
     while start < text.len() {
         if !is_word_byte(text[start]) {
@@ -59,31 +61,47 @@ pub fn hash_word(word: &str) -> Option<u64> {
     fits.then(|| finish(word.bytes().fold(SEED, step)))
 }
 
+/// Returns the hash under which a trace id stands in a filter: no word has it but by chance.
+#[must_use]
+pub fn hash_trace(id: &[u8; 16]) -> u64 {
+    finish(id.iter().fold(SEED ^ 0x7472_6163_6569_6421, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)))
+}
+
+/// Ends a filter that knows trace ids, attributes of resources, and bytes as they are shown.
+const KNOWS_TRACES: u8 = 1;
+
 /// Which words a block may contain: a blocked Bloom filter (Putze, Sanders, Singler 2007, as in Parquet), eight bits in one 32-byte bucket per word.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenFilter(Vec<u8>);
+pub struct TokenFilter<'a>(Cow<'a, [u8]>);
 
-impl TokenFilter {
-    /// Returns the filter of all words in bodies and attribute values of `batch`.
+impl<'a> TokenFilter<'a> {
+    /// Returns the filter of all words in bodies and attribute values of `batch`, and of its trace ids.
     #[must_use]
     pub fn build(batch: &LogBatch) -> Self {
         let mut words = FxHashSet::default();
         for_each_row(&batch.body.data, |text| for_each_word(text, |word| _ = words.insert(word)));
         for_each_row(&batch.attribute_value.data, |text| for_each_word(text, |word| _ = words.insert(word)));
+        let shown = batch.resources.iter().flatten().map(|(_, value)| value.as_ref().display());
+        let bytes = (0..batch.attribute_value.kind.len()).filter(|index| batch.attribute_value.kind[*index] == 5);
+        for text in shown.chain(bytes.map(|index| batch.attribute_value.get(index).display())) {
+            for_each_word(text.as_bytes(), |word| _ = words.insert(word));
+        }
+        words.extend(batch.trace_id.iter().filter(|id| **id != [0; 16]).map(hash_trace));
         let buckets = (words.len() * BITS_PER_WORD).div_ceil(256).max(1);
-        let mut filter = Self(vec![0; buckets * 32]);
+        let mut bits = vec![0; buckets * 32];
         for word in words {
-            for (byte, bit) in filter.places(word) {
-                filter.0[byte] |= bit;
+            for (byte, bit) in places(buckets, word) {
+                bits[byte] |= bit;
             }
         }
-        filter
+        bits.push(KNOWS_TRACES);
+        Self(bits.into())
     }
 
     /// Wraps stored bytes. An empty filter rules nothing out.
     #[must_use]
-    pub fn from_bytes(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+    pub fn from_bytes(bytes: &'a [u8]) -> Self {
+        Self(bytes.into())
     }
 
     /// Returns the bytes to store.
@@ -92,22 +110,28 @@ impl TokenFilter {
         &self.0
     }
 
+    /// Returns whether it knows more than the words of bodies and attributes: filters of older blocks do not.
+    #[must_use]
+    pub fn has_traces(&self) -> bool {
+        self.0.len() % 32 == 1 && self.0.last() == Some(&KNOWS_TRACES)
+    }
+
     /// Returns whether a word with this hash may be there. `false` is certain.
     #[must_use]
     pub fn may_contain(&self, word: u64) -> bool {
-        self.0.len() < 32 || self.places(word).all(|(byte, bit)| self.0.get(byte).is_none_or(|bits| bits & bit != 0))
+        let buckets = self.0.len() / 32;
+        buckets == 0 || places(buckets, word).all(|(byte, bit)| self.0.get(byte).is_none_or(|bits| bits & bit != 0))
     }
+}
 
-    fn places(&self, word: u64) -> impl Iterator<Item = (usize, u8)> + use<> {
-        const SALT: [u32; 8] =
-            [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
-        let buckets = (self.0.len() / 32) as u64;
-        let bucket = (((word >> 32) * buckets) >> 32) as usize * 32;
-        SALT.into_iter().enumerate().map(move |(lane, salt)| {
-            let bit = (word as u32).wrapping_mul(salt) >> 27;
-            (bucket + lane * 4 + (bit >> 3) as usize, 1 << (bit & 7))
-        })
-    }
+/// Returns the bytes and bits of a word in a filter of so many buckets.
+fn places(buckets: usize, word: u64) -> impl Iterator<Item = (usize, u8)> {
+    const SALT: [u32; 8] = [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
+    let bucket = (((word >> 32) * buckets as u64) >> 32) as usize * 32;
+    SALT.into_iter().enumerate().map(move |(lane, salt)| {
+        let bit = (word as u32).wrapping_mul(salt) >> 27;
+        (bucket + lane * 4 + (bit >> 3) as usize, 1 << (bit & 7))
+    })
 }
 
 fn for_each_row(column: &watchfire_types::log::TextColumn, mut row: impl FnMut(&[u8])) {

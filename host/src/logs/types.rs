@@ -8,7 +8,7 @@ pub const MAX_TEXT_BYTES: usize = 4096;
 /// Which records are meant. All conditions must hold; the default means every record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogFilter {
-    /// Words and `"quoted phrases"`, found as whole words in the body or an attribute value, in any case; `word*` matches a beginning.
+    /// A query without pipes: words, `"quoted phrases"` and conditions, in the language of [`super::query`].
     pub text: String,
     /// Least severity.
     pub level: Option<Severity>,

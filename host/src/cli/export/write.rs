@@ -51,7 +51,8 @@ impl<'a> Export<'a> {
                 out.write_all(b"{")?;
                 Shape::Json { out, kinds: 0, rows_of_kind: 0 }
             }
-            ExportFormat::Ndjson => Shape::Ndjson(out),
+            // The host itself makes Parquet.
+            ExportFormat::Ndjson | ExportFormat::Parquet => Shape::Ndjson(out),
             ExportFormat::Csv => {
                 let mut csv = csv::Writer::from_writer(out);
                 csv.write_record(COLUMNS)?;

@@ -61,6 +61,17 @@ impl Host {
         Self::start(target, folder, &["--config", "config.json"])
     }
 
+    /// Starts a host on the folder `kept`, which stays when it ends, with `changes` to its configuration.
+    pub(crate) fn kept(target: &Target, kept: &Path, changes: &Value) -> anyhow::Result<Self> {
+        fs::create_dir_all(kept)?;
+        let data = kept.canonicalize()?.join("data");
+        let folder = new_folder(target)?;
+        let mut configuration = minimal_configuration(&data);
+        merge(&mut configuration, changes.clone());
+        fs::write(folder.path().join("config.json"), configuration.to_string())?;
+        Self::start_on(target, folder, &data, &["--config", "config.json"])
+    }
+
     /// Starts a host as it is without a configuration file.
     pub(crate) fn with_defaults(target: &Target) -> anyhow::Result<Self> {
         Self::start(target, new_folder(target)?, &["--listen", "127.0.0.1:0", "--data", "data"])
@@ -72,8 +83,13 @@ impl Host {
     }
 
     fn start(target: &Target, folder: TempDir, arguments: &[&str]) -> anyhow::Result<Self> {
+        let data = folder.path().join("data");
+        Self::start_on(target, folder, &data, arguments)
+    }
+
+    fn start_on(target: &Target, folder: TempDir, data: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         let binary = target.host_binary.as_ref().context("this mode starts hosts of its own: leave `--url` away")?;
-        let address_file = folder.path().join("data/address");
+        let address_file = data.join("address");
         let _ = fs::remove_file(&address_file);
         let log = File::create(folder.path().join("log"))?;
         let mut command = Command::new(binary);

@@ -15,6 +15,7 @@ mod plugins;
 mod ratio;
 mod report;
 mod rest;
+mod search;
 mod start;
 mod tail;
 mod wire;
@@ -82,6 +83,21 @@ enum Mode {
     Plugins,
     /// Bytes on disk per byte of logs, after merging.
     Disk(Load),
+    /// Questions over many records, which are sent once and kept for the next run: how long each takes.
+    Search {
+        /// Records in all.
+        #[arg(long, default_value_t = 10_000_000)]
+        records: usize,
+        /// Sends them again.
+        #[arg(long)]
+        fresh: bool,
+        /// How often each is asked.
+        #[arg(long, default_value_t = 7)]
+        runs: usize,
+        /// Asks everything once more while records come in as fast as one connection sends them.
+        #[arg(long)]
+        under_ingest: bool,
+    },
     /// How small logs of common programs become, with all indexes, and how quickly a block is written and read.
     Ratio {
         /// Records of each kind.
@@ -139,6 +155,7 @@ fn expand(mode: Mode) -> Vec<Mode> {
         Mode::Plugins,
         Mode::Ratio { records: 300_000, file: vec![] },
         Mode::Disk(load),
+        Mode::Search { records: 10_000_000, fresh: false, runs: 7, under_ingest: false },
     ]
 }
 
@@ -155,6 +172,7 @@ fn run(mode: &Mode, target: &Target) -> anyhow::Result<Report> {
         Mode::Start => start::measure(target),
         Mode::Plugins => plugins::measure(target),
         Mode::Disk(load) => disk::measure(load, target),
+        Mode::Search { records, fresh, runs, under_ingest } => search::measure(*records, *fresh, *runs, *under_ingest, target),
         Mode::Ratio { records, file } => ratio::measure(*records, file, target),
         Mode::All(_) => unreachable!("`expand` has replaced it"),
     }
