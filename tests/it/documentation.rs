@@ -21,6 +21,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("get", "/api/v1/logs/complete"),
     ("get", "/api/v1/logs/queries"),
     ("delete", "/api/v1/logs/queries/{id}"),
+    ("get", "/api/v1/patterns"),
+    ("get", "/api/v1/patterns/{id}"),
     ("get", "/api/v1/anomalies"),
     ("get", "/api/v1/report"),
     ("get", "/api/v1/anomalies/{id}"),

@@ -128,7 +128,10 @@ fn mark<S: Sink>(text: &[u8], at: usize, sink: &mut S) -> usize {
         let after = text.get(close + 1).copied().unwrap_or(b' ');
         sink.mark(text, at);
         let is_mark = inside.len() == 1 && class(inside[0]) & (LETTER | DIGIT) == 0;
-        if after == b':' && !inside.contains(&b' ') || begins_request(inside) || is_mark {
+        // In single quotes only within braces: `'x': not found` is a message about x.
+        let may_be_key = quote == b'"' || matches!(text[..at].trim_ascii_end().last(), Some(b'{' | b','));
+        let is_key = may_be_key && after == b':' && !inside.contains(&b' ');
+        if is_key || begins_request(inside) || is_mark {
             // A key, or a request line, which has words of its own.
             scan_range(text, start, close, sink);
         } else {

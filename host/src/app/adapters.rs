@@ -85,8 +85,9 @@ impl HeadSource for Logs {
         (batch.seq.first() == Some(&seq)).then(|| batch.body.get(0).display())
     }
 
-    fn template(&self, _: &str, _: u64) -> Option<String> {
-        None
+    fn template(&self, _: &str, pattern: u64) -> Option<String> {
+        let pattern = *self.resolve_patterns(pattern).first()?;
+        self.patterns(&[pattern]).ok()?.remove(&pattern).map(|info| info.template)
     }
 
     fn committed(&self) -> watch::Receiver<u64> {

@@ -8,18 +8,24 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use watchfire_types::Day;
+use watchfire_types::{Day, MetricKind, MetricPoint, SeriesKey};
 
 use crate::clock::Clock;
 use crate::config::{Logging, Storage};
 use crate::logs::Logs;
 use crate::logs::engine::PATIENT_ROUNDS;
+use crate::logs::pressure::Stage;
 use crate::metrics::Metrics;
 use crate::store::directory::tree_bytes;
 use crate::telemetry::{Counter, Gauge, SelfMetrics};
 
 /// How often bounds are looked at.
 const INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often the room on the disk is looked at while nothing comes in.
+const ROOM_INTERVAL: Duration = Duration::from_secs(5);
+/// While something is not stored, that is measured again after so many looks, whoever else measures.
+const ROOM_LOOKS: u32 = 6;
 
 /// With less than this free, in bytes, the disk is full: not only logs are stored there.
 const LEAST_FREE_BYTES: u64 = 1 << 20;
@@ -234,6 +240,34 @@ impl Janitor {
                 tracing::error!(%error, "cannot drop old {what}");
                 false
             }
+        }
+    }
+}
+
+/// Looks at the room on the disk until `shutdown`. A change is a point of `watchfire_storage_state` at once, so that rules need not wait
+/// for the next collection, and see it even if nothing is collected.
+pub async fn watch_room(logs: Logs, metrics: Metrics, clock: Clock, shutdown: CancellationToken) {
+    let (mut told, mut looks) = (Stage::All, 0);
+    loop {
+        let stage = logs.look_at_room();
+        looks += 1;
+        if stage != told || (stage != Stage::All && looks >= ROOM_LOOKS) {
+            let point = MetricPoint {
+                series: SeriesKey::new("watchfire_storage_state", []),
+                kind: MetricKind::Gauge,
+                unit: String::new(),
+                timestamp: clock.now(),
+                value: f64::from(stage as u8),
+                delta: false,
+            };
+            // One that cannot be stored is tried again at the next look.
+            if metrics.ingest(vec![point]).await.is_ok() {
+                (told, looks) = (stage, 0);
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = clock.sleep(ROOM_INTERVAL) => {}
         }
     }
 }

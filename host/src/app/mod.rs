@@ -36,9 +36,10 @@ use crate::inputs::files::FileStatuses;
 use crate::inputs::journald::JournalStatus;
 use crate::inputs::syslog::{self, Syslog};
 use crate::inputs::{self, InputState, system};
-use crate::logs::{self, Logs};
+use crate::logs::{self, LogSettings, Logs};
 use crate::metrics::{self, Metrics, MetricsSettings};
 use crate::plugins::{self, Plugins};
+use crate::redaction::Redaction;
 use crate::store::{DataDirectory, Database, StoreError};
 use crate::telemetry::{SelfMetrics, own_log};
 use janitor::Janitor;
@@ -246,6 +247,8 @@ impl Host {
             let stop = shutdown.clone();
             watched("delivery", ended.clone(), async move { delivery.run(stop).await })
         });
+        let room = janitor::watch_room(logs.clone(), metrics.clone(), clock.clone(), shutdown.clone());
+        tasks.spawn(watched("storage", ended.clone(), unfailing(room)));
         tasks.spawn(watched("storage", ended.clone(), unfailing(janitor.run(shutdown.clone()))));
         let forwarded = CancellationToken::new();
         let own_queue = if config.inputs.own_log { kept.own_log.take() } else { None };
@@ -330,8 +333,16 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
     let (config, clock, own) = (config.clone(), clock.clone(), own.clone());
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let data = &config.storage.data_dir;
-        let logs = Logs::open(data, config.logging.retention, &clock, &own)?;
+        let state = Database::open(&data.join("state.db"), alerts::store::MIGRATIONS)?;
+        // Patterns are part of what is stored, so they are mined whether or not analyzers run.
+        let patterns = logs::patterns::Settings { state: state.clone(), max_patterns: config.log_analysis.max_patterns };
+        let room = Some((config.storage.thresholds, config.storage.max_bytes));
+        let settings = LogSettings { retention: config.logging.retention, patterns: Some(patterns), room };
+        let logs = Logs::open_with(data, settings, &clock, &own)?;
         logs.keep_services(config.logging.retention_by_service.clone());
+        if let Some(settings) = config.redaction.clone() {
+            logs.redact_with(Redaction::open(settings, data, &own)?);
+        }
         let settings = MetricsSettings {
             history_size: config.performance.history_size,
             retention: config.storage.metrics_retention,
@@ -339,7 +350,6 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
         };
         let metrics = Metrics::open(data, settings, clock.clone(), own.clone())?;
         let analysis = Analysis::open(data, config.logging.retention, clock, own)?;
-        let state = Database::open(&data.join("state.db"), alerts::store::MIGRATIONS)?;
         Ok((logs, metrics, analysis, state))
     });
     opened.await.context("opening the stores was interrupted")?
@@ -363,6 +373,7 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
         .merge(analysis::detectors::api::routes(parts.analysis.clone()))
         .layer(DefaultBodyLimit::max(1 << 20))
         .merge(logs::api::routes(parts.logs.clone(), parts.clock.clone(), shutdown.clone()))
+        .merge(logs::patterns::api::routes(parts.logs.clone(), parts.clock.clone()))
         .merge(metrics::api::routes(metrics_api))
         .merge(errors::api::routes(parts.errors.clone(), parts.logs.clone(), parts.clock.clone()))
         .merge(report::routes(report::Reporter {
@@ -384,6 +395,7 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
 pub fn documentation() -> utoipa::openapi::OpenApi {
     server::documentation([
         logs::api::ApiDoc::openapi(),
+        logs::patterns::api::ApiDoc::openapi(),
         logs::query::api::ApiDoc::openapi(),
         logs::query::export::ApiDoc::openapi(),
         metrics::api::ApiDoc::openapi(),

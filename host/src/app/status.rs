@@ -270,7 +270,12 @@ impl Parts {
             bytes => format!(", and a ballast file of {:.0} MB", megabytes(bytes)),
         };
         let detail = format!("logs and metrics take {used:.1} of {most:.0} MB{ballast}");
-        if findings.trouble.is_empty() {
+        if let Some((_, trouble)) = self.logs.room_trouble() {
+            let also = if findings.trouble.is_empty() { String::new() } else { format!("; {}", findings.trouble) };
+            let hint =
+                "make room on the disk, lower storage.max_bytes or the retention, or move storage.data_dir; it ends by itself";
+            Part::new("storage", PartState::Degraded, format!("{trouble}{also}"), hint)
+        } else if findings.trouble.is_empty() {
             Part::ok("storage", detail)
         } else {
             Part::new("storage", PartState::Degraded, findings.trouble, "make room, or lower storage.max_bytes or the retention")

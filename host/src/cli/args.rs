@@ -55,8 +55,10 @@ pub enum Command {
     Search(SearchArgs),
     /// Shows what was logged around a record.
     Context(ContextArgs),
-    /// Finds the patterns that lines are made from.
+    /// Lists the patterns that log records have, shows one, or finds those of lines on standard input.
     Patterns(PatternsArgs),
+    /// Shows what the host would store of lines: without secrets and personal data.
+    Redact(RedactArgs),
     /// Lists metrics, or shows the series of one.
     Metrics(MetricsArgs),
     /// Lists alerting rules.
@@ -153,6 +155,17 @@ pub struct StartArgs {
     /// Set by --daemon for the process it leaves behind.
     #[arg(long, hide = true, conflicts_with = "daemon")]
     pub detached: bool,
+}
+
+/// `redact`.
+#[derive(Clone, Debug, Args)]
+pub struct RedactArgs {
+    /// Reads standard input, line by line.
+    #[arg(long, required = true)]
+    pub stdin: bool,
+    /// Configuration whose `redaction` holds. Default: the default rules.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `stop`.
@@ -351,13 +364,50 @@ pub struct ContextArgs {
 
 /// `patterns`.
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct PatternsArgs {
+    #[command(subcommand)]
+    pub action: Option<PatternsAction>,
+    /// Only records that a search for this finds.
+    #[arg(value_name = "TEXT", conflicts_with = "stdin")]
+    pub text: Option<String>,
+    /// Least level: debug, info, warning, error, critical.
+    #[arg(long, conflicts_with = "stdin")]
+    pub level: Option<String>,
+    /// `service.name`; may be repeated.
+    #[arg(long, value_name = "NAME", conflicts_with = "stdin")]
+    pub service: Vec<String>,
+    /// What comes first: count, rare, new, change, level or last.
+    #[arg(long, value_name = "ORDER", conflicts_with = "stdin")]
+    pub sort: Option<String>,
+    /// Most patterns.
+    #[arg(long, short = 'n', default_value_t = 50, value_name = "N")]
+    pub limit: u64,
+    #[command(flatten)]
+    pub time: TimeArgs,
     /// Reads lines from standard input and asks no host.
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub stdin: bool,
     /// Prints the id and the template of each line, in the order of the lines, instead of a table of patterns.
     #[arg(long, requires = "stdin")]
     pub ids: bool,
+    #[command(flatten)]
+    pub host: HostArgs,
+    /// Prints one JSON object a line.
+    #[arg(long, global = true, conflicts_with = "stdin")]
+    pub json: bool,
+}
+
+/// What to do with patterns; lists them if nothing is said.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PatternsAction {
+    /// Shows one: its counts, what varies in it, its newest records.
+    Show {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        time: TimeArgs,
+    },
 }
 
 /// `metrics`.

@@ -19,6 +19,7 @@ mod output;
 mod part_file;
 mod patterns;
 mod plugin;
+mod redact;
 mod report;
 mod reporting;
 mod search;
@@ -85,6 +86,7 @@ fn dispatch(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Check(args) => check::check(&args, out),
         Command::CreateConfig(args) => check::create_config(&args, out),
         Command::Patterns(args) if args.stdin => patterns::stdin(&args, out),
+        Command::Redact(args) => redact::run(&args, out),
         Command::CompileComponent { input, output } => {
             crate::plugins::compile_file(&input, &output).map_err(anyhow::Error::msg)?;
             Ok(Exit::Done)
@@ -122,10 +124,11 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Errors(args) => errors::errors(&args, out).await,
         Command::Outbox(args) => alerts::outbox(&args, out).await,
         Command::Findings(args) => findings::findings(&args, out).await,
+        Command::Patterns(args) => patterns::patterns(&args, out).await,
         Command::Anomalies(args) => anomalies::anomalies(&args, out).await,
         Command::Report(args) => reporting::report(&args, out).await,
         Command::Plugin(args) => plugin::plugin(&args, out).await,
-        Command::Patterns(_)
+        Command::Redact(_)
         | Command::Start(_)
         | Command::Stop(_)
         | Command::Check(_)

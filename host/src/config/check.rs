@@ -13,9 +13,10 @@ use super::raw::{
 use super::shape::join;
 use super::{
     Alerting, Config, ErrorTracking, FileInput, Inputs, JournaldInput, LogAnalysis, LogFormat, Logging, Performance, Secret,
-    Server, StdinInput, Storage, files, receivers, secrets, starter, syslog,
+    Server, StdinInput, Storage, files, receivers, redaction, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
+use crate::logs::pressure::Thresholds;
 
 /// A configuration and all that is wrong with it; it may be used only if that is nothing.
 pub(super) struct Checked {
@@ -38,6 +39,7 @@ pub(super) fn check(raw: RawConfig, environment: &Environment) -> Checked {
         server: checker.server(raw.server),
         storage: checker.storage(raw.storage),
         inputs: checker.inputs(raw.inputs),
+        redaction: redaction::check(&mut checker, raw.redaction),
         logging: checker.logging(raw.logging),
         performance: checker.performance(&raw.performance),
         error_tracking: Checker::error_tracking(&raw.error_tracking),
@@ -110,6 +112,19 @@ impl Checker<'_> {
 
     fn storage(&mut self, raw: RawStorage) -> Storage {
         self.at_least("storage.max_bytes", raw.max_bytes, 1 << 20);
+        let thresholds = Thresholds {
+            shed_debug: raw.shed_debug_below_bytes,
+            shed_info: raw.shed_info_below_bytes,
+            refuse: raw.refuse_below_bytes,
+        };
+        for (path, number, other, least) in [
+            ("storage.shed_debug_below_bytes", thresholds.shed_debug, "shed_info_below_bytes", thresholds.shed_info),
+            ("storage.shed_info_below_bytes", thresholds.shed_info, "refuse_below_bytes", thresholds.refuse),
+        ] {
+            if number < least && number != 0 {
+                self.fault(path, format!("expected at least storage.{other}, which is {least}, or 0 for never; found {number}"));
+            }
+        }
         let data_dir = raw.data_dir.filter(|path| !path.as_os_str().is_empty()).or_else(|| self.environment.data_dir());
         if data_dir.is_none() {
             self.fault(
@@ -123,6 +138,7 @@ impl Checker<'_> {
             max_bytes: raw.max_bytes,
             metrics_retention: self.duration("storage.metrics_retention", raw.metrics_retention, Duration::from_secs(3600)),
             ballast_bytes: raw.ballast_bytes,
+            thresholds,
         }
     }
 
@@ -209,8 +225,7 @@ impl Checker<'_> {
     }
 
     fn log_analysis(&mut self, raw: &RawLogAnalysis) -> LogAnalysis {
-        let default = RawLogAnalysis::default();
-        self.inactive("log_analysis", "what mines patterns", &[("max_patterns", raw.max_patterns != default.max_patterns)]);
+        self.at_least("log_analysis.max_patterns", u64::from(raw.max_patterns), 1);
         LogAnalysis {
             analysis_interval: self.duration("log_analysis.analysis_interval", raw.analysis_interval, Duration::from_secs(10)),
             max_patterns: raw.max_patterns as usize,
@@ -282,12 +297,6 @@ impl Checker<'_> {
     pub(super) fn at_least(&mut self, path: &str, number: u64, least: u64) {
         if number < least {
             self.fault(path, format!("expected at least {least}, found {number}"));
-        }
-    }
-
-    fn inactive(&mut self, section: &str, part: &str, changed: &[(&str, bool)]) {
-        for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
-            self.warnings.push(format!("{section}.{key}: accepted but inactive: {part} is not built yet"));
         }
     }
 }

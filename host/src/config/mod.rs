@@ -14,6 +14,7 @@ use crate::alerts::types::Rule;
 use crate::delivery::types::Receiver;
 use crate::inputs::formats::Format;
 use crate::inputs::syslog::SyslogInput;
+use crate::logs::pressure::Thresholds;
 use crate::plugins::PluginsConfig;
 
 mod check;
@@ -32,6 +33,7 @@ pub mod raw_plugins;
 mod raw_rule;
 pub mod raw_syslog;
 mod receivers;
+pub mod redaction;
 pub mod secret;
 mod secrets;
 pub mod shape;
@@ -55,6 +57,8 @@ pub struct Config {
     pub storage: Storage,
     /// `inputs`.
     pub inputs: Inputs,
+    /// `redaction`, without its key; `None` when it is switched off.
+    pub redaction: Option<watchfire_redact::Settings>,
     /// `logging`: the host's own log.
     pub logging: Logging,
     /// `performance`: the system collector and the metric head.
@@ -101,6 +105,8 @@ pub struct Storage {
     pub metrics_retention: Duration,
     /// File that is deleted to make room when the disk is full, in bytes. Default 64 MiB; 0 for none.
     pub ballast_bytes: u64,
+    /// When less is stored because the disk is almost full. Default 512, 256 and 32 MiB.
+    pub thresholds: Thresholds,
 }
 
 /// What is read without being sent.
@@ -321,8 +327,10 @@ impl Default for Config {
                 max_bytes: 10_000_000_000,
                 metrics_retention: 90 * DAY,
                 ballast_bytes: 64 << 20,
+                thresholds: Thresholds { shed_debug: 512 << 20, shed_info: 256 << 20, refuse: 32 << 20 },
             },
             inputs: Inputs { own_log: true, files: Vec::new(), journald: None, stdin: None, syslog: Vec::new() },
+            redaction: Some(watchfire_redact::Settings::default()),
             logging: Logging {
                 level: Severity::INFO,
                 format: LogFormat::Text,

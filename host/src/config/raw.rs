@@ -19,6 +19,7 @@ pub use super::raw_detectors::RawDetectors;
 pub use super::raw_plugins::{RawPlugin, RawPlugins};
 pub use super::raw_rule::RawRule;
 pub use super::raw_syslog::{RawSyslogInput, RawSyslogTls};
+pub use super::redaction::{RawCustomRule, RawRedaction};
 
 /// Text that is a secret: a value, or `${NAME}` for an environment variable's. Neither printed nor written out again.
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -50,6 +51,8 @@ pub struct RawConfig {
     pub storage: RawStorage,
     /// What is read without being sent.
     pub inputs: RawInputs,
+    /// Secrets and personal data, which are taken out of logs before they are stored.
+    pub redaction: RawRedaction,
     /// The host's own log, and how long all logs are kept.
     pub logging: RawLogging,
     /// How the machine is measured.
@@ -103,6 +106,15 @@ pub struct RawStorage {
     pub metrics_retention: HumanDuration,
     /// Size in bytes of a file that is deleted to make room when the disk is full; 0 for none. Default: 67108864 (64 MiB).
     pub ballast_bytes: u64,
+    /// With fewer bytes free on the disk, debug and trace records are not stored; 0 for never. At most a tenth of the disk counts.
+    /// Default: 536870912 (512 MiB).
+    pub shed_debug_below_bytes: u64,
+    /// With fewer bytes free, only warnings and worse are stored; 0 for never. At most a twentieth of the disk counts.
+    /// Default: 268435456 (256 MiB).
+    pub shed_info_below_bytes: u64,
+    /// With fewer bytes free, no records are stored: senders are told to try again, and files wait; 0 for never. At most a hundredth
+    /// of the disk counts. Default: 33554432 (32 MiB).
+    pub refuse_below_bytes: u64,
 }
 
 /// What is read without being sent.
@@ -151,7 +163,7 @@ pub struct RawJournald {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawFileInput {
-    /// A path, or a pattern such as `/var/log/**/*.log`: `*` within a name, `**` for any folders, `?`, `[a-z]`, `{a,b}`. This or `paths` is required.
+    /// A path, or a pattern such as `/var/log/**/*.log`: `*` within a name, `**` for any folders, `?`, `[a-z]`, `{a,b}`. Either this or `paths` must be given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Several paths or patterns. Default: none but `path`.
@@ -440,13 +452,13 @@ pub struct RawWebhook {
     pub send_resolved: bool,
 }
 
-/// Analyzers, which read the log, and the detectors of what is unusual in it.
+/// Patterns, which every record gets as it is stored, analyzers, which read the log, and the detectors of what is unusual in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawLogAnalysis {
     /// How often is looked for what is unusual; windows of five minutes are judged when they are over. Default: 300 seconds.
     pub analysis_interval: HumanDuration,
-    /// Patterns held in memory per source. Inactive until they are mined. Default: 1000.
+    /// Patterns held in memory per source (`service.name`): those used last. Default: 1000.
     pub max_patterns: u32,
     /// How the built-in detectors judge. Default: all of them on.
     pub detectors: RawDetectors,
@@ -478,6 +490,9 @@ impl Default for RawStorage {
             max_bytes: storage.max_bytes,
             metrics_retention: HumanDuration(storage.metrics_retention),
             ballast_bytes: storage.ballast_bytes,
+            shed_debug_below_bytes: storage.thresholds.shed_debug,
+            shed_info_below_bytes: storage.thresholds.shed_info,
+            refuse_below_bytes: storage.thresholds.refuse,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The three quiet rules that come with the host: a machine in trouble, and nothing that a busy one does every day.
+//! The quiet rules that come with the host: a machine in trouble, logs that find no room, and nothing that a busy one does every day.
 
 use std::time::Duration;
 
@@ -52,6 +52,41 @@ pub fn rules() -> Vec<Rule> {
                 ),
             ],
         ),
+        Rule {
+            // What is not stored is lost at once.
+            hold_for: Duration::ZERO,
+            level: Level::Warning,
+            ..rule(
+                "logs-shed",
+                "watchfire_storage_state",
+                Aggregate::Last,
+                0.0,
+                [
+                    ("summary", "Logs are not all stored: the disk is almost full"),
+                    (
+                        "description",
+                        "So that there is room for what matters, debug and trace records are not stored, from state 2 on only warnings and worse; it is {{value}}. It ends by itself when there is room again: `watchfire status` says how much there is. Make some, lower storage.max_bytes or logging.retention_days, or move storage.data_dir.",
+                    ),
+                ],
+            )
+        },
+        Rule {
+            hold_for: Duration::ZERO,
+            level: Level::Critical,
+            ..rule(
+                "logs-refused",
+                "watchfire_storage_state",
+                Aggregate::Last,
+                2.0,
+                [
+                    ("summary", "No logs are stored: the disk is full"),
+                    (
+                        "description",
+                        "Senders are told to try again, and followed files wait. It ends by itself when there is room again: make some, or move storage.data_dir.",
+                    ),
+                ],
+            )
+        },
     ]
 }
 

@@ -29,6 +29,9 @@ pub const TOO_OLD: &str = "older than the retention of logs";
 /// Why a record was refused.
 pub const TOO_NEW: &str = "more than two days ahead of the host's clock";
 
+/// Why a record was refused.
+pub const SHED: &str = "not stored while there is little room on the disk";
+
 /// Fills in times that are not given: event time from the observed one, observed time from the arrival.
 pub fn fill_times(batch: &mut LogBatch, now: Timestamp) {
     for (time, observed) in batch.time.iter_mut().zip(&mut batch.observed) {
@@ -60,6 +63,19 @@ pub fn refused_rows(batch: &LogBatch, now: Timestamp, retention: Duration) -> Ve
     let reason = |time: u64| if time < oldest { Some(TOO_OLD) } else { (time > newest).then_some(TOO_NEW) };
     let rows = batch.time.iter().enumerate();
     rows.filter_map(|(row, time)| Some((row as u32, reason(*time)?))).collect()
+}
+
+/// Returns which rows `rows` were before the rows `removed` were taken out. Both are ascending.
+#[must_use]
+pub fn original_rows(rows: &[u32], removed: &[(u32, &'static str)]) -> Vec<u32> {
+    let mut before = 0;
+    let original = |row: &u32| {
+        while removed.get(before).is_some_and(|(gone, _)| *gone <= row + before as u32) {
+            before += 1;
+        }
+        row + before as u32
+    };
+    rows.iter().map(original).collect()
 }
 
 /// Returns `batch` without the records that [`count_refused`] counts.
@@ -178,6 +194,13 @@ mod tests {
         let batch = batch(&[9_999_899, 9_999_900, 10_172_800, 10_172_801]);
         assert_eq!(count_refused(&batch, now, retention), (1, 1));
         assert_eq!(without_refused(&batch, now, retention).len(), 2);
+    }
+
+    #[test]
+    fn rows_are_found_again_among_those_that_were_taken_out() {
+        assert_eq!(original_rows(&[0, 1, 2], &[(0, ""), (2, ""), (3, "")]), [1, 4, 5]);
+        assert_eq!(original_rows(&[1], &[]), [1]);
+        assert_eq!(original_rows(&[], &[(0, "")]), [] as [u32; 0]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     include_str!("../../migrations/logs/0002_offset_age.sql"),
     include_str!("../../migrations/logs/0003_offset_cursor.sql"),
     include_str!("../../migrations/logs/0004_summaries.sql"),
+    include_str!("../../migrations/logs/0005_patterns.sql"),
 ];
 /// Files of an older format have no summaries: one that is closed stays as it is until it is next written to.
 const SUMMARIES_SINCE: i64 = 4;

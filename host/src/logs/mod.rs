@@ -6,8 +6,11 @@ mod compact;
 pub mod engine;
 mod files;
 mod held;
+mod intake;
 pub mod matcher;
 mod outlines;
+pub mod patterns;
+pub mod pressure;
 pub mod query;
 mod recent;
 mod rewrite;
@@ -23,28 +26,33 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use watchfire_types::{Day, LogBatch, Timestamp};
 
 use crate::clock::Clock;
+use crate::redaction::Redaction;
 use crate::store::{Accepted, IngestError, StoreError};
 use crate::telemetry::{Counter, SelfMetrics};
 use files::{DayFile, Files, ignore_vanished};
 pub use files::{Skim, Skimmed};
+use intake::{Pending, Stages};
 use matcher::Matcher;
+pub use patterns::PatternInfo;
+use pressure::{Pressure, Stage, Thresholds};
 use query::scan::Control;
 use recent::Recent;
 use search::Search;
 pub use summary::SummaryRow;
 pub use types::{FileOffset, LogFilter};
-use writer::{Job, Pending, Writer, WriterShared};
+use writer::{Job, Writer, WriterShared};
 
 /// Bytes of records that may wait to be written; beyond that senders are told to come again.
 const QUEUE_BYTES: usize = 64 << 20;
@@ -66,11 +74,23 @@ struct Inner {
     jobs: Mutex<Option<SyncSender<Job>>>,
     room: Arc<Semaphore>,
     committed: watch::Receiver<u64>,
+    redaction: OnceLock<Redaction>,
     rejected_old: Counter,
     rejected_new: Counter,
     busy: Counter,
     damaged: Counter,
+    pressure: Option<Pressure>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// How the log is kept.
+pub struct LogSettings {
+    /// Older records are refused, and patterns that were not used for as long are forgotten.
+    pub retention: Duration,
+    /// How patterns are mined; `None` for not at all.
+    pub patterns: Option<patterns::Settings>,
+    /// When less is taken in because the disk is almost full, and most bytes of all telemetry; `None` for never.
+    pub room: Option<(Thresholds, u64)>,
 }
 
 /// How much the log holds.
@@ -85,11 +105,20 @@ pub struct LogStats {
 }
 
 impl Logs {
-    /// Opens the log in `<data>/logs` and starts its threads. Records older than `retention` are refused.
+    /// Opens the log in `<data>/logs`, without patterns, and starts its threads. Records older than `retention` are refused.
     ///
     /// # Errors
     /// [`StoreError`] when a file cannot be opened.
     pub fn open(data: &Path, retention: Duration, clock: &Clock, metrics: &SelfMetrics) -> Result<Self, StoreError> {
+        Self::open_with(data, LogSettings { retention, patterns: None, room: None }, clock, metrics)
+    }
+
+    /// As [`Self::open`], with all that happens between queue and block.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be opened.
+    pub fn open_with(data: &Path, settings: LogSettings, clock: &Clock, metrics: &SelfMetrics) -> Result<Self, StoreError> {
+        let LogSettings { retention, patterns, room } = settings;
         let files = Arc::new(Files::find(&data.join("logs"))?);
         let (committed, watch_committed) = watch::channel(0);
         let (wake_compactor, compactor_bell) = sync_channel(1);
@@ -110,12 +139,17 @@ impl Logs {
             service_retention: Mutex::default(),
             recent: Recent::default(),
             closing: AtomicBool::new(false),
+            patterns: Arc::default(),
+            retention,
         });
         let damaged = metrics.counter("watchfire_log_blocks_damaged_total", &[]);
         let writer = Writer::open(Arc::clone(&shared))?;
         let (queue, pending) = mpsc::channel(QUEUE_BATCHES);
-        // One group is committed, one is ready, one is being encoded.
+        // One group is committed, one is ready, one is being encoded; one more waits for that, and one is on its way through the stages.
         let (jobs, do_jobs) = sync_channel(1);
+        let (encode, to_encode) = sync_channel(1);
+        let open_stage = |settings| patterns::Stage::open(settings, Arc::clone(&files), Arc::clone(&shared.patterns), metrics);
+        let stages = Stages { patterns: patterns.map(open_stage).transpose()? };
         let compactor = compact::Compactor {
             shared: Arc::clone(&shared),
             jobs: jobs.clone(),
@@ -130,7 +164,8 @@ impl Logs {
         let encoder_jobs = jobs.clone();
         let checkpointer = Arc::clone(&shared);
         let threads = vec![
-            spawn("log-encode", move || writer::run_encoder(pending, &encoder_jobs))?,
+            spawn("log-intake", move || intake::run(pending, &encode, stages))?,
+            spawn("log-encode", move || writer::run_encoder(&to_encode, &encoder_jobs))?,
             spawn("log-write", move || writer.run(&do_jobs))?,
             spawn("log-compact", move || compactor.run(&compactor_bell))?,
             spawn("log-checkpoint", move || writer::run_checkpointer(&checkpointer, &checkpointer_bell))?,
@@ -146,21 +181,29 @@ impl Logs {
             jobs: Mutex::new(Some(jobs)),
             room: Arc::new(Semaphore::new(QUEUE_BYTES / PERMIT_BYTES)),
             committed: watch_committed,
+            redaction: OnceLock::new(),
             rejected_old: metrics.counter("watchfire_log_records_rejected_total", &[("reason", "too_old")]),
             rejected_new: metrics.counter("watchfire_log_records_rejected_total", &[("reason", "too_new")]),
             busy: metrics.counter("watchfire_log_batches_busy_total", &[]),
             damaged,
+            pressure: room.map(|(thresholds, most)| Pressure::new(data, thresholds, most, metrics)),
             threads: Mutex::new(threads),
         })))
     }
 
     /// Stores `batch` and returns once it is durable and searchable. `offsets` of tailed files are stored in the same transaction.
-    /// Records outside the retention are refused one by one.
+    /// Records outside the retention are refused one by one, and so are the least important ones while the disk is almost full.
     ///
     /// # Errors
     /// [`IngestError::Busy`] when the queue or the disk is full: nothing of the batch is stored.
     pub async fn ingest(&self, mut batch: LogBatch, offsets: Vec<FileOffset>) -> Result<Accepted, IngestError> {
         let inner = &self.0;
+        let stage = inner.pressure.as_ref().map_or(Stage::All, Pressure::stage);
+        if let (Stage::Nothing, Some(pressure)) = (stage, &inner.pressure) {
+            inner.busy.inc();
+            let (reason, retry_after) = pressure.refusal();
+            return Err(IngestError::Busy { reason, retry_after });
+        }
         let now = inner.clock.now();
         engine::fill_times(&mut batch, now);
         let (old, new) = engine::count_refused(&batch, now, inner.retention);
@@ -171,10 +214,19 @@ impl Logs {
             inner.rejected_old.add(old as u64);
             inner.rejected_new.add(new as u64);
         }
+        let shed = inner.pressure.as_ref().map_or_else(Vec::new, |pressure| pressure.shed(&mut batch, stage));
+        if !shed.is_empty() {
+            let rows = engine::original_rows(&shed, &refused);
+            refused.extend(rows.into_iter().map(|row| (row, engine::SHED)));
+            refused.sort_unstable();
+        }
+        let shed = shed.len();
         let mut reasons = Vec::new();
         reasons.extend((old > 0).then(|| format!("{old} records are {}", engine::TOO_OLD)));
         reasons.extend((new > 0).then(|| format!("{new} records are {}", engine::TOO_NEW)));
-        let accepted = Accepted { accepted: batch.len() as u64, rejected: (old + new) as u64, reason: reasons.join(", "), refused };
+        reasons.extend((shed > 0).then(|| format!("{shed} records were dropped, as there is little room left: {}", stage.sheds())));
+        let rejected = (old + new + shed) as u64;
+        let accepted = Accepted { accepted: batch.len() as u64, rejected, reason: reasons.join(", "), refused };
         if batch.is_empty() && offsets.is_empty() {
             return Ok(accepted);
         }
@@ -182,13 +234,28 @@ impl Logs {
         Ok(accepted)
     }
 
-    async fn enqueue(&self, batch: LogBatch, offsets: Vec<FileOffset>) -> Result<(), IngestError> {
+    /// Redacts every batch from now on, before it is queued: so nothing that reads the log, patterns and the live tail included, sees
+    /// what is taken out, and senders' threads do the work side by side.
+    pub fn redact_with(&self, redaction: Redaction) {
+        // Set once, where the host is put together.
+        let _ = self.0.redaction.set(redaction);
+    }
+
+    /// Takes out of `batch` what [`Self::ingest`] would take out: for whoever must know before that what will be stored.
+    pub fn redact(&self, batch: &mut LogBatch) {
+        if let Some(redaction) = self.0.redaction.get() {
+            redaction.apply(batch);
+        }
+    }
+
+    async fn enqueue(&self, mut batch: LogBatch, offsets: Vec<FileOffset>) -> Result<(), IngestError> {
         let inner = &self.0;
         let busy = || {
             inner.busy.inc();
             let reason = format!("more than {} MiB of logs wait to be written", QUEUE_BYTES >> 20);
             IngestError::Busy { reason, retry_after: Duration::from_secs(1) }
         };
+        self.redact(&mut batch);
         // A batch larger than the whole queue passes when the queue is empty.
         let permits = batch.memory_bytes().div_ceil(PERMIT_BYTES).clamp(1, QUEUE_BYTES / PERMIT_BYTES) as u32;
         let permit = Arc::clone(&inner.room).try_acquire_many_owned(permits).map_err(|_| busy())?;
@@ -276,6 +343,28 @@ impl Logs {
     /// [`StoreError`] when a file cannot be read.
     pub fn search_with(&self, matcher: Matcher, limit: usize, control: Arc<Control>) -> Result<Search, StoreError> {
         Search::new(&self.0.files, matcher, limit, control, self.0.damaged.clone())
+    }
+
+    /// Returns every pattern id that is the same pattern as `id`, because they were merged; the one that stands for all is first.
+    #[must_use]
+    pub fn resolve_patterns(&self, id: u64) -> Vec<u64> {
+        self.0.shared.patterns.merges.read().family(id)
+    }
+
+    /// Returns what is remembered of the patterns `ids`. Blocks on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be read.
+    pub fn patterns(&self, ids: &[u64]) -> Result<FxHashMap<u64, PatternInfo>, StoreError> {
+        let mut found = FxHashMap::default();
+        for file in self.0.files.all().iter().rev() {
+            if found.len() >= ids.len() {
+                break;
+            }
+            let look_up = |connection: &rusqlite::Connection| patterns::table::look_up(connection, ids, &mut found);
+            ignore_vanished(file.readers.read(look_up))?;
+        }
+        Ok(found)
     }
 
     /// Calls `each` with how many records each block holds of each minute, severity, service and pattern, for all minutes that begin at
@@ -367,6 +456,20 @@ impl Logs {
         let mut files = self.0.files.all();
         let current = files.pop().map_or(0, |file| file.readers.read(DayFile::used_bytes).unwrap_or_else(|_| file.size_bytes()));
         files.iter().map(|file| file.size_bytes()).sum::<u64>() + current
+    }
+
+    /// Looks at how much room there is; returns how much is taken in. Ingest does so too, but not while nothing comes in.
+    pub fn look_at_room(&self) -> Stage {
+        let Some(pressure) = &self.0.pressure else { return Stage::All };
+        let used = |file: Arc<DayFile>| file.readers.read(DayFile::used_bytes).unwrap_or_else(|_| file.size_bytes());
+        pressure.set_today(self.0.files.newest().map_or(0, used));
+        pressure.look()
+    }
+
+    /// Returns what is not taken in at present and why, if anything is not.
+    #[must_use]
+    pub fn room_trouble(&self) -> Option<(Stage, String)> {
+        self.0.pressure.as_ref().and_then(Pressure::trouble)
     }
 
     /// Drops the file of `day`; the current day's file stays.

@@ -8,10 +8,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row, Transaction};
-use watchfire_types::LogBatch;
+use watchfire_types::{Day, LogBatch};
 
 use super::block::{self, Columns};
 use super::files::{DayFile, Files, MIGRATIONS, remove_database};
+use super::patterns;
 use super::writer::EncodedBlock;
 use crate::store::StoreError;
 use crate::store::crash::crash_point;
@@ -88,6 +89,8 @@ fn copy(file: &DayFile, path: &Path, expired: &BTreeSet<String>, damaged: &mut d
         let next_seq = DayFile::next_seq(connection)?.unwrap_or(1);
         transaction.execute("INSERT INTO start VALUES (?1)", [next_seq as i64])?;
         copy_offsets(connection, &transaction)?;
+        // Templates of ids that only expired records had are few, and go with the file.
+        patterns::table::carry(connection, &transaction, Day(0), patterns::table::ALL)?;
         transaction.commit()?;
         DayFile::infos(connection)
     })?;

@@ -1,4 +1,4 @@
-//! The write path: an encoder thread gathers batches into blocks, a writer thread commits them, a third one checkpoints.
+//! The write path: an encoder thread makes blocks of what `intake` has gathered, a writer thread commits them, a third one checkpoints.
 //!
 //! Encoding one group goes on while the group before it is committed; what arrives meanwhile becomes the next group.
 
@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use watchfire_types::log::service_of;
 use watchfire_types::{Day, LogBatch, Timestamp};
 
 use super::block;
 use super::engine::{self, PATIENT_ROUNDS, SMALL_BLOCKS};
 use super::files::{DayFile, Files, MIGRATIONS, stored_time};
+use super::intake::Gathered;
 use super::outlines::{Outline, Outlines};
+use super::patterns;
+use super::patterns::table::{MAX_CARRIED, Unsaved};
 use super::recent::Recent;
 use super::summary;
 use super::tokens::TokenFilter;
@@ -29,8 +32,6 @@ use crate::store::directory::sync_directory;
 use crate::store::{IngestError, StoreError};
 use crate::telemetry::{Counter, Gauge};
 
-/// A commit gathers at most this many bytes of records; a larger batch is committed alone.
-const MAX_GROUP_BYTES: usize = 8 << 20;
 /// Most rows of a block that is written by a commit.
 const MAX_ROWS: usize = 65_536;
 /// Blocks of fewer rows have no token filter.
@@ -52,15 +53,6 @@ const WAL_STOP_BYTES: u64 = 48 << 20;
 const PROBE_BYTES: i64 = 256 << 10;
 /// The offset in a file that is gone is remembered for this long after it was last read.
 const OFFSET_RETENTION: Duration = Duration::from_secs(14 * 86_400);
-
-/// A batch on its way to disk.
-pub(super) struct Pending {
-    pub(super) batch: LogBatch,
-    pub(super) offsets: Vec<FileOffset>,
-    pub(super) answer: oneshot::Sender<Result<(), IngestError>>,
-    /// Its share of the queue, given back when it is answered.
-    pub(super) permit: OwnedSemaphorePermit,
-}
 
 /// What the writer thread is asked to do.
 pub(super) enum Job {
@@ -86,6 +78,7 @@ pub(super) struct Group {
     rows: u64,
     offsets: Vec<FileOffset>,
     answers: Vec<(oneshot::Sender<Result<(), IngestError>>, OwnedSemaphorePermit)>,
+    patterns: patterns::Changes,
 }
 
 /// Blocks of one file, and the one they become.
@@ -219,33 +212,17 @@ pub(super) fn apply_merge(
     Ok(())
 }
 
-/// Gathers what has arrived, encodes it, hands it to the writer. Ends when the queue closes.
-pub(super) fn run_encoder(mut queue: mpsc::Receiver<Pending>, jobs: &SyncSender<Job>) {
-    while let Some(first) = queue.blocking_recv() {
-        let mut bytes = first.batch.memory_bytes();
-        let mut pending = vec![first];
-        while bytes < MAX_GROUP_BYTES
-            && let Ok(next) = queue.try_recv()
-        {
-            bytes += next.batch.memory_bytes();
-            pending.push(next);
-        }
-        if jobs.send(Job::Commit(encode_group(pending))).is_err() {
+/// Encodes what has been gathered and hands it to the writer. Ends when nothing more can come.
+pub(super) fn run_encoder(gathered: &Receiver<Gathered>, jobs: &SyncSender<Job>) {
+    while let Ok(gathered) = gathered.recv() {
+        if jobs.send(Job::Commit(encode_group(gathered))).is_err() {
             return;
         }
     }
 }
 
-fn encode_group(mut pending: Vec<Pending>) -> Group {
-    let merged = if pending.len() == 1 {
-        std::mem::take(&mut pending[0].batch)
-    } else {
-        let mut merged = LogBatch::default();
-        for one in &pending {
-            merged.append_all(&one.batch);
-        }
-        merged
-    };
+fn encode_group(gathered: Gathered) -> Group {
+    let Gathered { batch: merged, offsets, answers, patterns } = gathered;
     let mut blocks = Vec::new();
     match engine::rows_by_day(&merged) {
         None if merged.len() <= MAX_ROWS => {
@@ -259,13 +236,7 @@ fn encode_group(mut pending: Vec<Pending>) -> Group {
             blocks.extend(days.iter().flat_map(|rows| rows.chunks(MAX_ROWS)).map(|rows| encode_rows(&merged, rows)));
         }
     }
-    Group {
-        rows: merged.len() as u64,
-        records: merged,
-        blocks,
-        offsets: pending.iter_mut().flat_map(|one| std::mem::take(&mut one.offsets)).collect(),
-        answers: pending.into_iter().map(|one| (one.answer, one.permit)).collect(),
-    }
+    Group { rows: merged.len() as u64, records: merged, blocks, offsets, answers, patterns }
 }
 
 fn encode_rows(batch: &LogBatch, rows: &[usize]) -> EncodedBlock {
@@ -297,6 +268,9 @@ pub(super) struct WriterShared {
     /// The records of the last commits.
     pub(super) recent: Recent,
     pub(super) closing: AtomicBool,
+    pub(super) patterns: Arc<patterns::Shared>,
+    /// Patterns that were used within this time are carried into a new day's file.
+    pub(super) retention: Duration,
 }
 
 impl WriterShared {
@@ -319,6 +293,8 @@ pub(super) struct Writer {
     file: Arc<DayFile>,
     day: Day,
     next_seq: u64,
+    /// What no transaction has stored yet of patterns.
+    unsaved: Unsaved,
     /// Looks at the clock, a minute apart, that found it days ahead of `day`.
     rounds_ahead: u32,
 }
@@ -332,6 +308,7 @@ impl Writer {
         let day = newest.as_ref().map_or(today, |file| file.day.max(today));
         let mut next_seq = 1;
         let mut offsets = Vec::new();
+        let mut previous = None;
         for file in shared.files.all().iter().rev() {
             // Opening for writing recovers the log of a crash and migrates.
             let connection = open_writer(&file.readers.path(), MIGRATIONS)?;
@@ -340,15 +317,19 @@ impl Writer {
             // A file that a crash or a full disk left without its first transaction knows nothing: the one before it does.
             if let Some(seq) = seq {
                 (next_seq, offsets) = (seq, known);
+                previous = Some(connection);
                 break;
             }
         }
-        let (file, connection) = open_day(&shared.files, day, next_seq, &carried(offsets, shared.clock.now()))?;
+        let begin = Beginning { next_seq, offsets: carried(offsets, shared.clock.now()), previous: previous.as_ref() };
+        let (file, connection) = open_day(&shared, day, &begin)?;
+        let merges = patterns::table::merges(&connection);
+        *shared.patterns.merges.write() = merges.map_err(|source| StoreError::Sqlite { path: file.readers.path(), source })?;
         shared.committed.send_replace(next_seq - 1);
         if day > today {
             tracing::warn!(%day, %today, "the newest log file is of a day to come: either it was begun with a wrong clock, or the clock is wrong now");
         }
-        Ok(Self { shared, connection, file, day, next_seq, rounds_ahead: 0 })
+        Ok(Self { shared, connection, file, day, next_seq, unsaved: Unsaved::default(), rounds_ahead: 0 })
     }
 
     /// Does `jobs` until all their senders are gone.
@@ -392,10 +373,12 @@ impl Writer {
     }
 
     fn commit(&mut self, mut group: Group) {
+        self.unsaved.add(&mut group.patterns);
         let result = self.roll().and_then(|()| {
             self.store(&mut group).map_err(|source| StoreError::Sqlite { path: self.shared.files.path(self.day), source })
         });
         let result = self.settle(result);
+        self.shared.patterns.is_full.store(self.unsaved.is_full(), Ordering::Relaxed);
         for (answer, permit) in group.answers {
             let busy = |reason: &String| IngestError::Busy { reason: reason.clone(), retry_after: Duration::from_secs(5) };
             let _ = answer.send(result.as_ref().map_err(busy).copied());
@@ -442,10 +425,15 @@ impl Writer {
             block.insert(&transaction, self.next_seq, now)?;
         }
         group.offsets.iter().try_for_each(|file| insert_offset(&transaction, file, now))?;
+        if !self.unsaved.is_empty() {
+            self.unsaved.write(&transaction, self.day)?;
+            crash_point("logs.patterns_written");
+        }
         crash_point("logs.before_commit");
         transaction.commit()?;
         self.file.changed(&[], |outlines| group.blocks.iter().for_each(|block| block.outline(self.next_seq, outlines)));
         crash_point("logs.after_commit");
+        self.shared.patterns.committed(&mut self.unsaved);
         self.shared.recent.add(std::mem::take(&mut group.records), self.next_seq);
         self.next_seq += group.rows;
         self.shared.records.add(group.rows);
@@ -494,19 +482,24 @@ impl Writer {
         self.rounds_ahead = 0;
         let path = self.shared.files.path(self.day);
         let offsets = DayFile::offsets(&self.connection).map_err(|source| StoreError::Sqlite { path, source })?;
-        (self.file, self.connection) = open_day(&self.shared.files, today, self.next_seq, &carried(offsets, now))?;
+        let begin = Beginning { next_seq: self.next_seq, offsets: carried(offsets, now), previous: Some(&self.connection) };
+        (self.file, self.connection) = open_day(&self.shared, today, &begin)?;
         self.day = today;
         let _ = self.shared.wake_compactor.try_send(());
         Ok(())
     }
 }
 
-fn open_day(
-    files: &Files,
-    day: Day,
+/// What a new day's file begins with.
+struct Beginning<'a> {
     next_seq: u64,
-    offsets: &[(FileOffset, u64)],
-) -> Result<(Arc<DayFile>, Connection), StoreError> {
+    offsets: Vec<(FileOffset, u64)>,
+    /// The file before it, of which patterns in use are copied.
+    previous: Option<&'a Connection>,
+}
+
+fn open_day(shared: &WriterShared, day: Day, begin: &Beginning<'_>) -> Result<(Arc<DayFile>, Connection), StoreError> {
+    let files = &shared.files;
     let path = files.path(day);
     let mut connection = open_writer(&path, MIGRATIONS)?;
     let prepare = |connection: &mut Connection| -> rusqlite::Result<()> {
@@ -514,14 +507,19 @@ fn open_day(
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let started: i64 = transaction.query_row("SELECT count(*) FROM start", [], |row| row.get(0))?;
         if started == 0 {
-            transaction.execute("INSERT INTO start VALUES (?1)", [next_seq as i64])?;
-            offsets.iter().try_for_each(|(file, updated_at)| insert_offset(&transaction, file, *updated_at))?;
+            transaction.execute("INSERT INTO start VALUES (?1)", [begin.next_seq as i64])?;
+            begin.offsets.iter().try_for_each(|(file, updated_at)| insert_offset(&transaction, file, *updated_at))?;
+            if let Some(previous) = begin.previous {
+                patterns::table::carry(previous, &transaction, day.start().minus(shared.retention).day(), MAX_CARRIED)?;
+            }
         }
+        crash_point("logs.before_roll_commit");
         transaction.commit()
     };
     prepare(&mut connection).map_err(|source| StoreError::Sqlite { path, source })?;
     // Always: that the file is there does not say that whoever made it got as far as this.
     sync_directory(files.folder())?;
+    shared.patterns.day.store(day.0, Ordering::Relaxed);
     Ok((files.add(day), connection))
 }
 

@@ -4,6 +4,7 @@ pub mod columns;
 pub mod crash;
 pub mod database;
 pub mod directory;
+pub mod ids;
 
 pub use database::{Database, Migration, StoreError};
 pub use directory::DataDirectory;

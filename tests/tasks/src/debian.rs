@@ -27,7 +27,15 @@ struct Kit {
     tests: &'static str,
 }
 
-const KITS: [Kit; 4] = [
+const KITS: [Kit; 5] = [
+    Kit {
+        name: "logrotate",
+        programs: &["logrotate"],
+        packages: &["logrotate"],
+        needs: &[],
+        dependencies: true,
+        tests: "files that logrotate rotates",
+    },
     Kit {
         name: "prometheus",
         programs: &["promtool"],

@@ -13,7 +13,7 @@ use super::super::{Answer, Exit};
 /// Most bytes of a line that are kept while it is read. The miner does not look further.
 const MAX_LINE_BYTES: usize = 64 << 10;
 /// Lines between two looks at what the miner has found.
-const CHANGES_EVERY: u64 = 4096;
+const CHANGES_EVERY: usize = 4096;
 
 /// Mines `input`. With `ids`, prints the id and the template of each line; ids and templates are those after the last line, since only
 /// then is known which patterns are one. Otherwise prints a table of patterns, the most frequent first.
@@ -95,7 +95,7 @@ impl Mined {
             *last_id
         });
         self.lines.push(id as u32);
-        if self.lines.len() as u64 % CHANGES_EVERY == 0 {
+        if self.lines.len().is_multiple_of(CHANGES_EVERY) {
             self.take_changes();
         }
     }

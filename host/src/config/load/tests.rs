@@ -43,7 +43,7 @@ fn nothing_configured_is_fine() {
     assert_eq!(config.storage.data_dir, Path::new("/home/u/.local/state/watchfire"));
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:3473");
     let names: Vec<_> = config.alerting.rules.iter().map(|rule| rule.name.as_str()).collect();
-    assert_eq!(names, ["machine-cpu-high", "machine-memory-full", "machine-disk-full"]);
+    assert_eq!(names, ["machine-cpu-high", "machine-memory-full", "machine-disk-full", "logs-shed", "logs-refused"]);
     assert_eq!(config.warnings, [""; 0]);
 }
 
@@ -67,7 +67,7 @@ fn the_toml_example_is_accepted() {
     let text = include_str!("../../../../examples/config/watchfire.toml");
     let secrets = [("CHAT_WEBHOOK_URL", "https://chat.example.com/hook"), ("SMTP_PASSWORD", "hunter2")];
     let config = load_named("watchfire.toml", text, &secrets).unwrap();
-    assert_eq!((config.alerting.rules.len(), config.alerting.receivers.len(), config.inputs.files.len()), (6, 2, 2));
+    assert_eq!((config.alerting.rules.len(), config.alerting.receivers.len(), config.inputs.files.len()), (8, 2, 2));
     assert_eq!(config.warnings, [""; 0]);
     let error = load_named("watchfire.toml", text, &secrets[1..]).unwrap_err();
     insta::assert_snapshot!(error, @"watchfire.toml: alerting.receivers[0].webhook.url: environment variable `CHAT_WEBHOOK_URL` is not set");
@@ -369,7 +369,6 @@ fn keys_of_parts_that_are_not_built_are_accepted_with_a_word() {
         "alerting": {"notifications": {"webhook": {"url": "https://x.de"}}}}"#;
     insta::assert_snapshot!(load(text, &[]).unwrap().warnings.join("\n"), @r"
     alerting.notifications.webhook: not used, since `enabled` is missing: set it to true or false
-    log_analysis.max_patterns: accepted but inactive: what mines patterns is not built yet
     plugins.directories: there is no folder `/p`
     ");
 }

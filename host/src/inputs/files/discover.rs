@@ -19,6 +19,8 @@ pub(super) const MAX_FILES: usize = 20_000;
 pub(super) struct Found {
     /// Files, each with the number of the first input that means it.
     pub(super) files: BTreeMap<PathBuf, usize>,
+    /// Where those lead that are links, each with the path that was found.
+    pub(super) links: Vec<(PathBuf, PathBuf)>,
     /// Folders in which more may appear.
     pub(super) folders: BTreeSet<PathBuf>,
     /// What could not be looked at, and why.
@@ -56,9 +58,16 @@ impl Walk<'_> {
             self.found.problems.insert(path.clone(), format!("more than {MAX_FILES} files match; the others are left aside"));
         }
         self.files += 1;
-        if self.files <= MAX_FILES {
-            self.found.files.entry(path).or_insert(self.number);
+        if self.files > MAX_FILES {
+            return;
         }
+        // Behind a link the changes happen where it leads.
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink())
+            && let Ok(real) = fs::canonicalize(&path)
+        {
+            self.found.links.push((real, path.clone()));
+        }
+        self.found.files.entry(path).or_insert(self.number);
     }
 
     fn folder(&mut self, folder: &Path, depth: Option<usize>, level: usize) {

@@ -141,7 +141,7 @@ struct Manager {
     due: BTreeSet<(Instant, PathBuf)>,
     /// Where links lead, and which followed paths lead there.
     aliases: HashMap<PathBuf, Vec<PathBuf>>,
-    running: JoinSet<Option<Turn>>,
+    running: JoinSet<Turn>,
     watch: Watch,
     problems: BTreeMap<PathBuf, String>,
     has_looked: bool,
@@ -149,7 +149,9 @@ struct Manager {
 
 /// What came of a turn.
 struct Turn {
-    tail: Box<Tail>,
+    path: PathBuf,
+    /// `None` at shutdown, and if reading it failed in a way that nobody has thought of.
+    tail: Option<Box<Tail>>,
     /// Whether there is more to read.
     more: bool,
 }
@@ -187,7 +189,7 @@ impl Manager {
     async fn rescan(&mut self) -> bool {
         let inputs = Arc::clone(&self.inputs);
         let looked = tokio::task::spawn_blocking(move || discover::look(&inputs)).await;
-        let Ok(Found { files, mut folders, problems }) = looked else { return false };
+        let Ok(Found { files, links, mut folders, problems }) = looked else { return false };
         let now = Instant::now();
         for (path, number) in files {
             folders.extend(watch::folder_of(&path));
@@ -195,17 +197,11 @@ impl Manager {
                 self.add(path, number, now);
             }
         }
-        // Behind a symbolic link the changes happen where it leads.
-        let mut aliases: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
-        for path in self.tails.keys() {
-            if let Ok(real) = path.canonicalize()
-                && real != *path
-            {
-                folders.extend(watch::folder_of(&real));
-                aliases.entry(real).or_default().push(path.clone());
-            }
+        self.aliases.clear();
+        for (real, path) in links {
+            folders.extend(watch::folder_of(&real));
+            self.aliases.entry(real).or_default().push(path);
         }
-        self.aliases = aliases;
         self.watch.set(folders);
         self.tell_problems(problems);
         self.has_looked = true;
@@ -295,20 +291,27 @@ impl Manager {
             let Some(tail) = slot.tail.take() else { continue };
             slot.again = false;
             let following = self.following.clone();
-            self.running.spawn(async move { following.turn(tail).await });
+            self.running.spawn(async move {
+                let turn = following.turn(tail).await;
+                let (tail, more) = turn.map_or((None, false), |(tail, more)| (Some(tail), more));
+                Turn { path, tail, more }
+            });
         }
     }
 
-    fn ended(&mut self, ended: Result<Option<Turn>, tokio::task::JoinError>) {
-        let Turn { mut tail, more } = match ended {
-            Ok(Some(turn)) => turn,
-            Ok(None) => return,
+    fn ended(&mut self, ended: Result<Turn, tokio::task::JoinError>) {
+        let Turn { path, tail, more } = match ended {
+            Ok(turn) => turn,
             Err(error) => {
                 tracing::error!(%error, "following a file ended unexpectedly");
                 return;
             }
         };
-        let path = tail.path().to_owned();
+        let Some(mut tail) = tail else {
+            // The next look through the folders finds it again, and its position is known.
+            self.tails.remove(&path);
+            return;
+        };
         let now = Instant::now();
         if tail.is_gone() && !tail.input().names(&path) {
             self.tails.remove(&path);
@@ -336,8 +339,9 @@ impl Manager {
 }
 
 impl Following {
-    /// Stores what there is, up to a bound; `None` at shutdown. While one batch is being stored, the next one is read.
-    async fn turn(self, mut tail: Box<Tail>) -> Option<Turn> {
+    /// Stores what there is, up to a bound, and says whether there is more; `None` at shutdown. While one batch is being stored, the next one is
+    /// read.
+    async fn turn(self, mut tail: Box<Tail>) -> Option<(Box<Tail>, bool)> {
         let parser = match &tail.input().config.format {
             Format::Parser(name) => Some((name.clone(), tail.source())),
             _ => None,
@@ -355,7 +359,13 @@ impl Following {
                 (tail, step)
             });
             let (read, stored) = tokio::join!(reading, self.store(flying.as_deref_mut(), parser.as_ref()));
-            let (back, step) = read.ok()?;
+            let (back, step) = match read {
+                Ok(read) => read,
+                Err(error) => {
+                    tracing::error!(%error, "reading a followed file ended unexpectedly; it is opened again");
+                    return None;
+                }
+            };
             tail = back;
             if let Some(pending) = flying.take() {
                 match stored {
@@ -371,7 +381,7 @@ impl Following {
                 Step::Batch(pending) => flying = Some(pending),
                 Step::Idle => {
                     self.statuses.set(tail.status().clone());
-                    return Some(Turn { tail, more: last });
+                    return Some((tail, last));
                 }
             }
         }

@@ -301,20 +301,14 @@ fn severity(value: &str, is_syslog: bool) -> Option<(Severity, Cow<'_, str>)> {
     let number: u64 = level.parse().ok()?;
     let severity = match number {
         0..=7 if is_syslog => Severity::from_syslog(number as u8),
-        0 => return None,
         1..=9 | 11..=19 | 21..=24 => Severity(number as u8),
         10 => Severity::TRACE,
-        20 => Severity::DEBUG,
-        25..=39 => Severity::INFO,
-        40..=49 => Severity::WARN,
-        50..=59 => Severity::ERROR,
-        60..=99 => Severity::FATAL,
-        100..=199 => Severity::DEBUG,
-        200..=249 => Severity::INFO,
+        20 | 100..=199 => Severity::DEBUG,
+        25..=39 | 200..=249 => Severity::INFO,
         250..=299 => Severity(10),
-        300..=399 => Severity::WARN,
-        400..=499 => Severity::ERROR,
-        500..=600 => Severity(21),
+        40..=49 | 300..=399 => Severity::WARN,
+        50..=59 | 400..=499 => Severity::ERROR,
+        60..=99 | 500..=600 => Severity::FATAL,
         _ => return None,
     };
     Some((severity, level))

@@ -98,7 +98,7 @@ impl Question {
 impl Logs {
     /// Returns the patterns that have been merged into `id`, itself included.
     pub(super) fn merged_patterns(&self, id: u64) -> Vec<u64> {
-        vec![id]
+        self.resolve_patterns(id)
     }
 
     /// Runs `question` and calls `emit` with each part of the answer, which returns whether it wants more. Blocks on disk; ends early when
