@@ -99,10 +99,10 @@ async fn documents_of_syslog_ng_are_stored() {
         "http(url(\"{}/elasticsearch/_bulk\") method(\"POST\") batch-lines(40) batch-timeout(200) \
          headers(\"Content-Type: application/x-ndjson\") body-suffix(\"\\n\") \
          body(\"$(format-json --scope none --omit-empty-values index._index=logs-${{YEAR}})\\n\
-         $(format-json --scope rfc5424 --exclude DATE --key ISODATE @timestamp=${{ISODATE}})\"))",
+         $(format-json --scope rfc5424 --exclude DATE --key ISODATE @timestamp=${{ISODATE}})\"));",
         host.client().url(),
     );
-    let daemon = Daemon::syslog_ng(&program, "file(FILE flags(no-parse) program-override(\"shop\"))", &destination);
+    let daemon = Daemon::syslog_ng(&program, "file(FILE flags(no-parse) program-override(\"shop\"));", &destination);
     daemon.write(lines());
     arrived(&host, "shop", &format!("logs-{}", year_of(&host))).await;
 }

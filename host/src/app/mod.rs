@@ -39,6 +39,7 @@ use crate::inputs::{self, InputState, system};
 use crate::logs::{self, LogSettings, Logs};
 use crate::metrics::{self, Metrics, MetricsSettings};
 use crate::plugins::{self, Plugins};
+use crate::redaction::Redaction;
 use crate::store::{DataDirectory, Database, StoreError};
 use crate::telemetry::{SelfMetrics, own_log};
 use janitor::Janitor;
@@ -340,6 +341,9 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
         let settings = LogSettings { retention: config.logging.retention, patterns: Some(patterns), room };
         let logs = Logs::open_with(data, settings, &clock, &own)?;
         logs.keep_services(config.logging.retention_by_service.clone());
+        if let Some(settings) = config.redaction.clone() {
+            logs.redact_with(Redaction::open(settings, data, &own)?);
+        }
         let settings = MetricsSettings {
             history_size: config.performance.history_size,
             retention: config.storage.metrics_retention,

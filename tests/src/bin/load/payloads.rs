@@ -14,8 +14,9 @@ pub(crate) fn loki_json(lines: Vec<Line>, now: Timestamp) -> Vec<u8> {
     for line in lines {
         let metadata: Map<String, Value> = line.attributes.into_iter().map(|(key, value)| (key, text(value).into())).collect();
         let entry = json!([now.as_nanos().to_string(), line.body, metadata]);
-        let stream = streams.entry(line.severity.1).or_insert_with(|| json!([]));
-        stream.as_array_mut().into_iter().for_each(|entries| entries.push(entry.clone()));
+        if let Some(entries) = streams.entry(line.severity.1).or_insert_with(|| json!([])).as_array_mut() {
+            entries.push(entry);
+        }
     }
     let streams: Vec<Value> = streams
         .into_iter()

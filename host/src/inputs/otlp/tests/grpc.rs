@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Response;
+use base64::Engine as _;
 use http_body_util::BodyExt as _;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -88,7 +89,6 @@ async fn a_busy_store_is_unavailable_and_says_when_to_come_again() {
     let details = response.headers()["grpc-status-details-bin"].clone();
     let (status, text, body) = outcome(response).await;
     assert_eq!((status, text.as_str(), body.len()), (14, "the store is busy: the queue is full", 0));
-    use base64::Engine as _;
     let details = base64::engine::general_purpose::STANDARD_NO_PAD.decode(details).unwrap();
     // google.rpc.RetryInfo with 1 s and 500,000,000 ns at its end.
     let retry_info = b"type.googleapis.com/google.rpc.RetryInfo\x12\x0a\x0a\x08\x08\x01\x10\x80\xca\xb5\xee\x01";
