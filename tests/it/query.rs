@@ -229,7 +229,7 @@ async fn an_export_is_a_csv_or_lines_with_the_fields_that_were_asked_for() {
     assert_eq!(export(&[("format", "csv")]).await.body.lines().count(), 121);
 }
 
-/// Returns what DuckDB answers to `sql`.
+/// Returns what `DuckDB` answers to `sql`.
 fn duckdb(sql: &str) -> Value {
     let mut command = Command::new(python::ensure().unwrap_or_else(|failed| panic!("{failed}")));
     let output =

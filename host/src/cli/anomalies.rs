@@ -31,9 +31,9 @@ pub(super) async fn anomalies(args: &AnomaliesArgs, out: &mut Output<'_>) -> Ans
     if let Some(id) = &args.id {
         let view = client.get_one("api/v1/anomalies", id).await?;
         if args.json {
-            writeln!(out, "{view}")?
+            writeln!(out, "{view}")?;
         } else {
-            story(&view, out)?
+            story(&view, out)?;
         }
         return Ok(Exit::Done);
     }

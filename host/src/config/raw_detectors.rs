@@ -11,6 +11,7 @@ use super::raw::LogLevel;
 /// The built-in detectors of what is unusual in the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[derive(Default)]
 pub struct RawDetectors {
     /// Sources (`service.name`) of which nothing is ever found; a name may end in `*`. Default: none.
     pub ignore_sources: Vec<String>,
@@ -107,18 +108,6 @@ pub struct RawErrorRatio {
     pub min_total: u64,
 }
 
-impl Default for RawDetectors {
-    fn default() -> Self {
-        Self {
-            ignore_sources: Vec::new(),
-            new_pattern: RawNewPattern::default(),
-            rate: RawRate::default(),
-            silence: RawSilence::default(),
-            burst: RawBurst::default(),
-            error_ratio: RawErrorRatio::default(),
-        }
-    }
-}
 
 impl Default for RawNewPattern {
     fn default() -> Self {

@@ -22,9 +22,9 @@ pub(super) fn mine(mut input: impl BufRead, ids: bool, out: &mut Output<'_>) -> 
     read_lines(&mut input, |line| mined.line(line)).context("cannot read standard input")?;
     mined.finish();
     if ids {
-        mined.write_ids(out)?
+        mined.write_ids(out)?;
     } else {
-        mined.write_table(out)?
+        mined.write_table(out)?;
     }
     Ok(Exit::Done)
 }

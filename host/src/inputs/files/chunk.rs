@@ -378,19 +378,16 @@ fn decode(bytes: Vec<u8>, lines: &[Line], charset: Charset, at_beginning: bool, 
 fn decode_each(bytes: &[u8], lines: &[Line], charset: Charset, at_beginning: bool, spans: &mut Vec<(u32, u32)>) -> String {
     let mut text = String::with_capacity(bytes.len() + bytes.len() / 2);
     for (index, line) in lines.iter().enumerate() {
-        let decoded = match charset.0 {
-            Some(encoding) => {
-                let raw = &bytes[line.start as usize..line.end as usize];
-                if at_beginning && index == 0 {
-                    encoding.decode_with_bom_removal(raw).0
-                } else {
-                    encoding.decode_without_bom_handling(raw).0
-                }
+        let decoded = if let Some(encoding) = charset.0 {
+            let raw = &bytes[line.start as usize..line.end as usize];
+            if at_beginning && index == 0 {
+                encoding.decode_with_bom_removal(raw).0
+            } else {
+                encoding.decode_without_bom_handling(raw).0
             }
-            None => {
-                let (start, end) = trimmed(bytes, line, at_beginning);
-                String::from_utf8_lossy(&bytes[start as usize..end as usize])
-            }
+        } else {
+            let (start, end) = trimmed(bytes, line, at_beginning);
+            String::from_utf8_lossy(&bytes[start as usize..end as usize])
         };
         let start = text.len() as u32;
         text.push_str(decoded.trim_matches(['\0', '\r']));

@@ -263,7 +263,7 @@ fn scope<'a>(word: &'a str, after: &'a str, has_level: bool) -> Option<(&'a str,
     let name = word.strip_suffix(':')?;
     // A word with a colon may begin any message: it must look like the name of a module.
     let looks_like_one = name.contains("::") || name.contains('.') || name.contains('/');
-    (is_name(name) && looks_like_one).then(|| (name, padded))
+    (is_name(name) && looks_like_one).then_some((name, padded))
 }
 
 fn is_name(word: &str) -> bool {

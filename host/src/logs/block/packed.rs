@@ -174,23 +174,17 @@ fn encode_head(batch: &LogBatch, level: i32) -> Vec<u8> {
 
 fn decode_head(section: &[u8], rows: usize, first_seq: u64, batch: &mut LogBatch) -> Result<(), BlockError> {
     let mut reader = Reader(section);
-    batch.seq = match reader.byte()? {
-        0 => (0..rows as u64).map(|row| first_seq.wrapping_add(row)).collect(),
-        _ => {
-            let relative = numbers::decode(&mut reader, rows)?;
-            if !relative.is_sorted() {
-                return Err(BlockError::Length);
-            }
-            relative.into_iter().map(|seq| first_seq.checked_add(seq).ok_or(BlockError::Length)).collect::<Result<_, _>>()?
+    batch.seq = if reader.byte()? == 0 { (0..rows as u64).map(|row| first_seq.wrapping_add(row)).collect() } else {
+        let relative = numbers::decode(&mut reader, rows)?;
+        if !relative.is_sorted() {
+            return Err(BlockError::Length);
         }
+        relative.into_iter().map(|seq| first_seq.checked_add(seq).ok_or(BlockError::Length)).collect::<Result<_, _>>()?
     };
     batch.time = numbers::decode(&mut reader, rows)?;
-    batch.observed = match reader.byte()? {
-        0 => numbers::decode(&mut reader, rows)?,
-        _ => {
-            let lags = numbers::decode_signed(&mut reader, rows)?;
-            batch.time.iter().zip(lags).map(|(time, lag)| time.wrapping_add(lag as u64)).collect()
-        }
+    batch.observed = if reader.byte()? == 0 { numbers::decode(&mut reader, rows)? } else {
+        let lags = numbers::decode_signed(&mut reader, rows)?;
+        batch.time.iter().zip(lags).map(|(time, lag)| time.wrapping_add(lag as u64)).collect()
     };
     let severities = numbers::decode(&mut reader, rows)?;
     batch.severity = severities.into_iter().map(|severity| severity as u8).collect();

@@ -201,7 +201,7 @@ impl Sources {
     fn restore(&mut self, service: Option<Arc<str>>) -> u32 {
         let mut miner = Miner::new(Settings { max_patterns: self.max_patterns });
         // All of a source that is not in memory is stored: it is put away only then.
-        for file in self.files.newest().iter() {
+        for file in &self.files.newest() {
             if let Err(error) = restore_from(file, service.as_deref(), &mut miner) {
                 tracing::warn!(%error, "known patterns cannot be read: their lines get new ones");
             }

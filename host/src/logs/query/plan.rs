@@ -85,14 +85,14 @@ impl Plan {
             if keys.is_some() {
                 return Err("`sort` before `stats`, `top` or `uniq` changes nothing: write it behind".into());
             }
-            return Ok(Self {
+            return Self {
                 source: Source::Groups { by, columns, of_newest: limit },
                 fields: None,
                 then: of_top(pipe).into_iter().chain(pipes.cloned()).collect(),
                 with_share: matches!(pipe, Pipe::Top { .. }),
                 only_present: !matches!(pipe, Pipe::Stats { .. }),
             }
-            .checked()?);
+            .checked();
         }
         let source = match keys {
             Some(keys) => Source::Sorted { keys, limit },

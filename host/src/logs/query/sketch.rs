@@ -48,13 +48,10 @@ impl Quantiles {
     pub fn merge(&mut self, other: Self) {
         other.exact.into_iter().for_each(|number| self.add(number));
         let Some(theirs) = other.buckets else { return };
-        match &mut self.buckets {
-            Some(buckets) => buckets.merge(*theirs),
-            None => {
-                let own = std::mem::take(&mut self.exact);
-                self.buckets = Some(theirs);
-                own.into_iter().for_each(|number| self.add(number));
-            }
+        if let Some(buckets) = &mut self.buckets { buckets.merge(*theirs) } else {
+            let own = std::mem::take(&mut self.exact);
+            self.buckets = Some(theirs);
+            own.into_iter().for_each(|number| self.add(number));
         }
     }
 
@@ -164,13 +161,10 @@ impl Distinct {
     pub fn merge(&mut self, other: Self) {
         other.exact.into_iter().for_each(|hash| self.add(hash));
         let Some(theirs) = other.registers else { return };
-        match &mut self.registers {
-            Some(own) => own.iter_mut().zip(&theirs).for_each(|(own, theirs)| *own = (*own).max(*theirs)),
-            None => {
-                let own = std::mem::take(&mut self.exact);
-                self.registers = Some(theirs);
-                own.into_iter().for_each(|hash| self.add(hash));
-            }
+        if let Some(own) = &mut self.registers { own.iter_mut().zip(&theirs).for_each(|(own, theirs)| *own = (*own).max(*theirs)) } else {
+            let own = std::mem::take(&mut self.exact);
+            self.registers = Some(theirs);
+            own.into_iter().for_each(|hash| self.add(hash));
         }
     }
 

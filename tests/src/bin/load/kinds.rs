@@ -216,7 +216,7 @@ impl Writer {
                 30_000 + self.random.u32(..30_000)
             ),
             2 => format!("CRON[{pid}]: (root) CMD (command -v debian-sa1 > /dev/null && debian-sa1 1 1)"),
-            3 => format!("systemd[1]: Started session-{}.scope - Session {} of User deploy.", pid, pid),
+            3 => format!("systemd[1]: Started session-{pid}.scope - Session {pid} of User deploy."),
             4 => format!(
                 "kernel: [{:.6}] [UFW BLOCK] IN=eth0 OUT= MAC=52:54:00:8b:1d:2a:fe:54:00:8b:1d:2a:08:00 SRC={} DST=10.0.0.4 LEN=40 TOS=0x00 PREC=0x00 TTL={} ID={} PROTO=TCP SPT={} DPT={} WINDOW=1024 RES=0x00 SYN URGP=0",
                 { self.uptime },

@@ -95,8 +95,8 @@ pub(crate) fn measure(load: &SyslogLoad, target: &Target) -> anyhow::Result<Repo
 fn listener(host: &Host, scheme: &str) -> anyhow::Result<SocketAddr> {
     let status = host.connect()?.get("/api/v1/status")?;
     let prefix = format!("inputs.syslog {scheme}://");
-    let names = status["parts"].as_array().into_iter().flatten().filter_map(|part| part["name"].as_str()?.strip_prefix(&prefix));
-    names.last().context("the status names no syslog listener")?.parse().context("the status names no address")
+    let mut names = status["parts"].as_array().into_iter().flatten().filter_map(|part| part["name"].as_str()?.strip_prefix(&prefix));
+    names.next_back().context("the status names no syslog listener")?.parse().context("the status names no address")
 }
 
 fn pool() -> Vec<Vec<u8>> {
@@ -157,7 +157,7 @@ fn wait(host: &Host, expected: u64, started: Instant) -> anyhow::Result<(u64, Du
         if now > stored {
             (stored, last) = (now, started.elapsed());
         }
-        if stored >= expected || started.elapsed() - last > PATIENCE {
+        if stored >= expected || started.elapsed().checked_sub(last).unwrap() > PATIENCE {
             return Ok((stored.min(expected), last));
         }
         std::thread::sleep(Duration::from_millis(20));
