@@ -127,7 +127,8 @@ impl Host {
             collection_interval: config.performance.collection_interval,
             external_url: external_url.clone(),
         };
-        let alerts = Alerts::open(state.clone(), outbox.clone(), settings, clock.clone(), &own, adapters::matchers()).await?;
+        let alerts =
+            Alerts::open(state.clone(), outbox.clone(), settings, clock.clone(), &own, adapters::matchers(logs.clone())).await?;
         let ca_file = config.server.ca_file.as_deref();
         let plugins = Plugins::new(config.plugins.clone(), &data, state.clone(), clock.clone(), own.clone());
         let delivery = Delivery::new(outbox, &config.alerting, &plugins, ca_file, external_url, clock.clone(), own.clone())?;

@@ -334,7 +334,8 @@ impl Logs {
     /// # Errors
     /// [`StoreError`] when a file cannot be read.
     pub fn search(&self, filter: &LogFilter, limit: usize) -> Result<Search, StoreError> {
-        self.search_with(Matcher::new(filter), limit, Arc::new(Control::new(None)))
+        let matcher = Matcher::knowing(filter, &|id| self.resolve_patterns(id));
+        self.search_with(matcher, limit, Arc::new(Control::new(None)))
     }
 
     /// Begins a search for at most `limit` records that `matcher` means, which `control` may stop. Blocks on disk.
