@@ -85,7 +85,7 @@ fn pco(values: &[u64], greatest: u64, order: Order) -> Vec<u8> {
         Order::Free => DeltaSpec::NoOp,
     };
     let config = ChunkConfig::default().with_compression_level(PCO_LEVEL).with_delta_spec(delta);
-    let (tag, stored) = if greatest <= u64::from(u32::MAX) {
+    let (tag, stored) = if u32::try_from(greatest).is_ok() {
         let values: Vec<u32> = values.iter().map(|value| *value as u32).collect();
         (PCO_32, simple_compress_into(&values, &config, Vec::new()).expect(EXPECT))
     } else {
@@ -103,7 +103,7 @@ fn bytes(values: &[u64], least: u64, width: u32, level: i32) -> Vec<u8> {
     if width <= 8 {
         raw.extend(values.iter().map(|value| (value - least) as u8));
     } else {
-        values.iter().for_each(|value| raw.extend(((value - least) as u16).to_le_bytes()));
+        raw.extend(values.iter().flat_map(|value| ((value - least) as u16).to_le_bytes()));
     }
     let mut out = vec![BYTES];
     put(&mut out, least);
