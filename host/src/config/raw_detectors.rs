@@ -9,9 +9,8 @@ use super::duration::HumanDuration;
 use super::raw::LogLevel;
 
 /// The built-in detectors of what is unusual in the log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[derive(Default)]
 pub struct RawDetectors {
     /// Sources (`service.name`) of which nothing is ever found; a name may end in `*`. Default: none.
     pub ignore_sources: Vec<String>,
@@ -107,7 +106,6 @@ pub struct RawErrorRatio {
     /// Least records in a quarter of an hour. Default: 50.
     pub min_total: u64,
 }
-
 
 impl Default for RawNewPattern {
     fn default() -> Self {

@@ -103,7 +103,7 @@ fn bytes(values: &[u64], least: u64, width: u32, level: i32) -> Vec<u8> {
     if width <= 8 {
         raw.extend(values.iter().map(|value| (value - least) as u8));
     } else {
-        values.iter().for_each(|value| raw.extend(((value - least) as u16).to_le_bytes()));
+        raw.extend(values.iter().flat_map(|value| ((value - least) as u16).to_le_bytes()));
     }
     let mut out = vec![BYTES];
     put(&mut out, least);
