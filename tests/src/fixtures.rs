@@ -10,7 +10,11 @@ use watchfire::delivery::types::{Channel, Receiver, Webhook, WebhookBody};
 pub fn minimal_configuration(data: &Path) -> Value {
     json!({
         "server": {"listen": "127.0.0.1:0", "otlp_listen": "", "otlp_grpc_listen": ""},
-        "storage": {"data_dir": data, "ballast_bytes": 0},
+        // Everything is stored, however full the disk is on which the tests run.
+        "storage": {
+            "data_dir": data, "ballast_bytes": 0,
+            "shed_debug_below_bytes": 0, "shed_info_below_bytes": 0, "refuse_below_bytes": 0,
+        },
         "inputs": {"own_log": false, "files": []},
         "performance": {"auto_start": false},
         "alerting": {"starter_rules": false},

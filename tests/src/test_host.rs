@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use watchfire::clock::Clock;
 use watchfire::config::Config;
+use watchfire::logs::pressure::Thresholds;
 
 use crate::host::RunningHost;
 use crate::{Client, background, eventually};
@@ -136,6 +137,8 @@ fn quiet_config(folder: &Path) -> Config {
     config.server.otlp_grpc_listen = None;
     config.storage.data_dir = folder.join("data");
     config.storage.ballast_bytes = 0;
+    // However full the disk is on which the tests run.
+    config.storage.thresholds = Thresholds { shed_debug: 0, shed_info: 0, refuse: 0 };
     config.inputs.own_log = false;
     config.performance.auto_start = false;
     config

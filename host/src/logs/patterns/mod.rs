@@ -96,14 +96,8 @@ impl Stage {
         shared: Arc<Shared>,
         metrics: &SelfMetrics,
     ) -> Result<Self, StoreError> {
-        // Whatever became of the database that counts them, no id is given out that a file has.
-        let mut least = 1;
-        for file in files.all() {
-            let next = |connection: &rusqlite::Connection| {
-                if table::is_missing(connection)? { Ok(1) } else { table::next_id(connection) }
-            };
-            least = least.max(file.readers.read(next)?);
-        }
+        // Whatever became of the database that counts them, no id is given out that is in use: the newest file has all that are.
+        let least = files.newest().map_or(Ok(1), |file| file.readers.read(table::next_id))?;
         let ids = Ids::open(settings.state, "log_pattern", least)?;
         let unmined = |reason| metrics.counter("watchfire_log_records_without_pattern_total", &[("reason", reason)]);
         Ok(Self {
