@@ -88,7 +88,9 @@ pub(super) fn bulk(decoded: &Decoded, outcome: &Outcome, filter: &Filter, took: 
     let (mut row, mut next, mut errors) = (0, 0, false);
     let indices: Vec<String> = decoded.indices.iter().map(|index| Value::from(index.as_str()).to_string()).collect();
     for item in &decoded.items {
-        let refusal = if let Some(refusal) = &item.refusal { Some(refusal.clone()) } else {
+        let refusal = if let Some(refusal) = &item.refusal {
+            Some(refusal.clone())
+        } else {
             row += 1;
             outcome.refusal(row - 1, &mut next)
         };

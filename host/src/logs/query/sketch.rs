@@ -48,7 +48,9 @@ impl Quantiles {
     pub fn merge(&mut self, other: Self) {
         other.exact.into_iter().for_each(|number| self.add(number));
         let Some(theirs) = other.buckets else { return };
-        if let Some(buckets) = &mut self.buckets { buckets.merge(*theirs) } else {
+        if let Some(buckets) = &mut self.buckets {
+            buckets.merge(*theirs)
+        } else {
             let own = std::mem::take(&mut self.exact);
             self.buckets = Some(theirs);
             own.into_iter().for_each(|number| self.add(number));
@@ -161,7 +163,9 @@ impl Distinct {
     pub fn merge(&mut self, other: Self) {
         other.exact.into_iter().for_each(|hash| self.add(hash));
         let Some(theirs) = other.registers else { return };
-        if let Some(own) = &mut self.registers { own.iter_mut().zip(&theirs).for_each(|(own, theirs)| *own = (*own).max(*theirs)) } else {
+        if let Some(own) = &mut self.registers {
+            own.iter_mut().zip(&theirs).for_each(|(own, theirs)| *own = (*own).max(*theirs))
+        } else {
             let own = std::mem::take(&mut self.exact);
             self.registers = Some(theirs);
             own.into_iter().for_each(|hash| self.add(hash));

@@ -95,7 +95,8 @@ pub(crate) fn measure(load: &SyslogLoad, target: &Target) -> anyhow::Result<Repo
 fn listener(host: &Host, scheme: &str) -> anyhow::Result<SocketAddr> {
     let status = host.connect()?.get("/api/v1/status")?;
     let prefix = format!("inputs.syslog {scheme}://");
-    let mut names = status["parts"].as_array().into_iter().flatten().filter_map(|part| part["name"].as_str()?.strip_prefix(&prefix));
+    let mut names =
+        status["parts"].as_array().into_iter().flatten().filter_map(|part| part["name"].as_str()?.strip_prefix(&prefix));
     names.next_back().context("the status names no syslog listener")?.parse().context("the status names no address")
 }
 
