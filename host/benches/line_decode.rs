@@ -37,7 +37,7 @@ fn document(number: usize) -> String {
 #[divan::bench]
 fn bulk_documents(bencher: Bencher<'_, '_>) {
     let action = "{\"create\":{\"_index\":\"shop\"}}\n";
-    let text: String = (0..RECORDS).map(|number| format!("{action}{}\n", document(number))).collect();
+    let text: String = (0..RECORDS).map(|number| format!("{action}{}\n", document(number))).collect::<Vec<_>>().concat();
     let zone = TimeZone::UTC;
     bencher.counter(ItemsCount::new(RECORDS)).bench(|| bulk::decode(text.as_bytes(), None, &defaults(&zone), usize::MAX));
 }

@@ -80,7 +80,7 @@ async fn more_than_usual_and_silence_are_found_with_the_right_numbers_told_and_r
     assert!((36.0..=72.0).contains(&actual), "{evidence}");
     assert!(evidence["p"].as_f64().is_some_and(|p| p < 1e-6), "{evidence}");
     assert!(rate["message"].as_str().is_some_and(|message| message.contains("records in 15 minutes")), "{rate}");
-    assert_eq!(rate["search"]["q"], "service:shop");
+    assert_eq!(rate["search"]["q"], format!("pattern:{} service:shop", rate["pattern"].as_str().unwrap_or("none")));
     let findings = host.client().get_json("/api/v1/findings?plugin=watchfire&rule=rate").await;
     assert_eq!(findings["findings"][0]["labels"]["service"], "shop", "{findings}");
     eventually("the rule fires", async || (!host.client().alerts("unusual", "firing").await.is_empty()).then_some(())).await;

@@ -31,7 +31,7 @@ async fn logs_of_the_python_sdk_are_stored_as_sent_in_every_encoding() {
 fn as_sent(record: &LogRecord) -> Value {
     let mut json = serde_json::to_value(record).expect("a record is JSON");
     let object = json.as_object_mut().expect("a record is an object");
-    for name in ["seq", "timestamp", "observed_timestamp"] {
+    for name in ["seq", "pattern", "timestamp", "observed_timestamp"] {
         object.remove(name);
     }
     object.insert("timestamp_nanos".into(), record.timestamp.as_nanos().into());

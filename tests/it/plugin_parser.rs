@@ -25,7 +25,7 @@ fn bodies(parsed: &ParsedBatch) -> Vec<String> {
 }
 
 fn reason(parsed: &ParsedBatch) -> String {
-    parsed.batch.find_attribute(0, "parser.error").map(|reason| reason.display()).unwrap_or_default()
+    parsed.batch.find_attribute(0, "parser.error").map(watchfire_types::ValueRef::display).unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,8 +11,10 @@ const MAX_LOCAL_BYTES: usize = 64;
 /// Reads an e-mail address at its at sign.
 pub(crate) fn email(row: &[u8], at: usize) -> Option<Found> {
     let local = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-');
-    let before = run_before(row, at, local);
-    let start = at - before;
+    let mut start = at - run_before(row, at, local);
+    // In JSON `\n` before an address is a line break, and its letter no part of the address.
+    start += usize::from(run_before(row, start, |byte| byte == b'\\') % 2 == 1);
+    let before = at.checked_sub(start)?;
     let domain = run(row, at + 1, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));
     // A full stop ends the sentence, not the address.
     let domain = &row[at + 1..at + 1 + domain];

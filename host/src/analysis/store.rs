@@ -81,8 +81,7 @@ pub fn commit(
     commit: &Commit,
     now: Timestamp,
 ) -> rusqlite::Result<Committed> {
-    let mut done = Committed::default();
-    done.last_position = insert_all(connection, plugin, commit, now)?;
+    let mut done = Committed { last_position: insert_all(connection, plugin, commit, now)?, ..Committed::default() };
     for (key, entry) in &commit.kv {
         done.kv_growth += keep(connection, plugin, key, entry.as_ref())?;
     }

@@ -389,12 +389,12 @@ pub struct PatternsArgs {
     #[arg(long)]
     pub stdin: bool,
     /// Prints the id and the template of each line, in the order of the lines, instead of a table of patterns.
-    #[arg(long, requires = "stdin")]
+    #[arg(long, requires = "stdin", conflicts_with = "json")]
     pub ids: bool,
     #[command(flatten)]
     pub host: HostArgs,
     /// Prints one JSON object a line.
-    #[arg(long, global = true, conflicts_with = "stdin")]
+    #[arg(long, global = true)]
     pub json: bool,
 }
 

@@ -9,7 +9,12 @@ use super::output::Output;
 
 /// `patterns --stdin`: mines standard input on this machine, without a host.
 pub(super) fn stdin(args: &PatternsArgs, out: &mut Output<'_>) -> Answer {
-    stdin::mine(std::io::stdin().lock(), args.ids, out)
+    let shape = match (args.ids, args.json) {
+        (true, _) => stdin::Shape::Ids,
+        (false, true) => stdin::Shape::Json,
+        (false, false) => stdin::Shape::Table,
+    };
+    stdin::mine(std::io::stdin().lock(), shape, out)
 }
 
 /// `patterns` and `patterns show`: what the host has stored.

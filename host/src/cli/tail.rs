@@ -87,11 +87,9 @@ impl Follower<'_> {
 
     /// Waits until somebody wants to go on or quit.
     async fn pause(&mut self) -> Left {
-        loop {
-            match self.keys.next().await {
-                Key::Pause => return Left::Pause,
-                Key::Quit => return Left::Quit,
-            }
+        match self.keys.next().await {
+            Key::Pause => Left::Pause,
+            Key::Quit => Left::Quit,
         }
     }
 

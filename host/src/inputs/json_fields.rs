@@ -102,7 +102,7 @@ impl<'a> Fields<'a> {
         let mut kept: Vec<Field<'a>> = Vec::with_capacity(self.list.len());
         for field in self.list.drain(..) {
             if let Some(place) = places.get(&field.key) {
-                kept[*place].value = field.value
+                kept[*place].value = field.value;
             } else {
                 places.insert(field.key.clone(), kept.len());
                 kept.push(field);

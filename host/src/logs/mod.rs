@@ -479,7 +479,13 @@ impl Logs {
     /// [`StoreError::Io`] when it cannot be deleted.
     pub fn drop_day(&self, day: Day) -> Result<(), StoreError> {
         let is_current = self.0.files.newest().is_none_or(|newest| newest.day <= day);
-        if is_current { Ok(()) } else { self.0.files.remove(day) }
+        if is_current {
+            return Ok(());
+        }
+        self.0.files.remove(day)?;
+        // Whoever reads behind gets what is stored, and nothing that is not.
+        self.0.shared.recent.forget();
+        Ok(())
     }
 
     /// Deletes the oldest blocks of the current day's file until about `bytes` of it can be used again; returns how many.

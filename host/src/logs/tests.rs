@@ -136,7 +136,7 @@ impl Store {
 
     /// Runs `sql` in the newest file, from outside.
     fn execute(&self, sql: &str) -> usize {
-        let path = self.logs.0.files.newest().unwrap().readers.path().to_owned();
+        let path = self.logs.0.files.newest().unwrap().readers.path().clone();
         rusqlite::Connection::open(path).unwrap().execute(sql, []).unwrap()
     }
 }
@@ -289,7 +289,7 @@ async fn a_damaged_block_is_reported_and_the_rest_is_read() {
         store.put(batch(&store.clock, &[body.into()], 0)).await;
     }
     store.logs.close();
-    let path = store.logs.0.files.newest().unwrap().readers.path().to_owned();
+    let path = store.logs.0.files.newest().unwrap().readers.path().clone();
     let connection = rusqlite::Connection::open(path).unwrap();
     connection.execute("UPDATE blocks SET data = CAST(substr(data, 1, 80) || 'x' AS BLOB) WHERE first_seq = 2", []).unwrap();
     drop(connection);
@@ -533,7 +533,10 @@ async fn records_of_a_service_expire_when_their_day_is_closed() {
     let names = |store: &Store| {
         let files = std::fs::read_dir(store.folder.path().join("logs")).unwrap();
         let names = files.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name.ends_with(".db")).collect::<std::collections::BTreeSet<_>>().len()
+        names
+            .filter(|name| std::path::Path::new(name).extension().is_some_and(|extension| extension == "db"))
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
     };
     assert_eq!(names(&store), 4);
     // The old file is left for those who had just begun to read it; the next start deletes it at the latest.

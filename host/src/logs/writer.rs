@@ -57,7 +57,7 @@ const OFFSET_RETENTION: Duration = Duration::from_secs(14 * 86_400);
 /// What the writer thread is asked to do.
 pub(super) enum Job {
     /// Store these blocks and answer whoever waits for them.
-    Commit(Group),
+    Commit(Box<Group>),
     /// Replace blocks of the current file by the one made of them.
     Merge(Merge),
     /// Delete the oldest blocks of the current file until about `bytes` are free.
@@ -215,7 +215,7 @@ pub(super) fn apply_merge(
 /// Encodes what has been gathered and hands it to the writer. Ends when nothing more can come.
 pub(super) fn run_encoder(gathered: &Receiver<Gathered>, jobs: &SyncSender<Job>) {
     while let Ok(gathered) = gathered.recv() {
-        if jobs.send(Job::Commit(encode_group(gathered))).is_err() {
+        if jobs.send(Job::Commit(Box::new(encode_group(gathered)))).is_err() {
             return;
         }
     }
@@ -336,7 +336,7 @@ impl Writer {
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             match job {
-                Job::Commit(group) => self.commit(group),
+                Job::Commit(group) => self.commit(*group),
                 Job::Merge(merge) => {
                     let now = self.shared.clock.now().as_nanos();
                     // A merge planned before the day changed is planned anew for the closed file.

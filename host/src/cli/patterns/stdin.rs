@@ -15,16 +15,27 @@ const MAX_LINE_BYTES: usize = 64 << 10;
 /// Lines between two looks at what the miner has found.
 const CHANGES_EVERY: usize = 4096;
 
-/// Mines `input`. With `ids`, prints the id and the template of each line; ids and templates are those after the last line, since only
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Id and template of each line.
+    Ids,
+    /// Patterns and their counts, for people.
+    Table,
+    /// The same, one JSON object a line.
+    Json,
+}
+
+/// Mines `input`. As [`Shape::Ids`], prints the id and the template of each line; ids and templates are those after the last line, since only
 /// then is known which patterns are one. Otherwise prints a table of patterns, the most frequent first.
-pub(super) fn mine(mut input: impl BufRead, ids: bool, out: &mut Output<'_>) -> Answer {
+pub(super) fn mine(mut input: impl BufRead, shape: Shape, out: &mut Output<'_>) -> Answer {
     let mut mined = Mined::new();
     read_lines(&mut input, |line| mined.line(line)).context("cannot read standard input")?;
     mined.finish();
-    if ids {
-        mined.write_ids(out)?;
-    } else {
-        mined.write_table(out)?;
+    match shape {
+        Shape::Ids => mined.write_ids(out)?,
+        Shape::Table => mined.write_table(out)?,
+        Shape::Json => mined.write_json(out)?,
     }
     Ok(Exit::Done)
 }
@@ -133,15 +144,27 @@ impl Mined {
         Ok(())
     }
 
-    fn write_table(&self, out: &mut Output<'_>) -> std::io::Result<()> {
+    /// Returns id and count of each pattern, the most frequent first.
+    fn counts(&self) -> Vec<(u32, u64)> {
         let mut counts: FxHashMap<u32, u64> = FxHashMap::default();
         for id in &self.lines {
             *counts.entry(self.resolve(*id)).or_default() += 1;
         }
         let mut counts: Vec<_> = counts.into_iter().collect();
         counts.sort_unstable_by_key(|(id, count)| (std::cmp::Reverse(*count), *id));
+        counts
+    }
+
+    fn write_json(&self, out: &mut Output<'_>) -> std::io::Result<()> {
+        for (id, count) in self.counts() {
+            writeln!(out, "{}", serde_json::json!({"id": id.to_string(), "count": count, "template": self.template(id)}))?;
+        }
+        Ok(())
+    }
+
+    fn write_table(&self, out: &mut Output<'_>) -> std::io::Result<()> {
         let mut table = Table::new(&["COUNT", "SHARE", "ID", "PATTERN"]);
-        for (id, count) in counts {
+        for (id, count) in self.counts() {
             let share = format!("{:.1}%", count as f64 * 100.0 / self.lines.len() as f64);
             table.row(vec![count.to_string(), share, id.to_string(), self.template(id).to_owned()]);
         }
@@ -153,10 +176,10 @@ impl Mined {
 mod tests {
     use super::*;
 
-    fn run(input: &[u8], ids: bool) -> String {
+    fn run(input: &[u8], shape: Shape) -> String {
         let mut out = Vec::new();
         // A small buffer, so that lines are read in parts.
-        let answer = mine(std::io::BufReader::with_capacity(7, input), ids, &mut Output::new(&mut out));
+        let answer = mine(std::io::BufReader::with_capacity(7, input), shape, &mut Output::new(&mut out));
         assert!(matches!(answer, Ok(Exit::Done)));
         String::from_utf8(out).unwrap()
     }
@@ -164,30 +187,34 @@ mod tests {
     #[test]
     fn each_line_is_answered_with_what_is_known_at_the_end() {
         let lines = b"session opened for user alice now\n\nqueue is empty\nsession opened for user bob now";
-        insta::assert_snapshot!(run(lines, true), @r"
+        insta::assert_snapshot!(run(lines, Shape::Ids), @r"
         1	session opened for user <*> now
         2	
         3	queue is empty
         1	session opened for user <*> now
         ");
-        insta::assert_snapshot!(run(lines, false), @r"
+        insta::assert_snapshot!(run(lines, Shape::Table), @r"
         COUNT  SHARE  ID  PATTERN
         2      50.0%  1   session opened for user <*> now
         1      25.0%  2
         1      25.0%  3   queue is empty
         ");
+        assert_eq!(
+            run(lines, Shape::Json).lines().next(),
+            Some(r#"{"id":"1","count":2,"template":"session opened for user <*> now"}"#)
+        );
     }
 
     #[test]
     fn a_line_without_end_is_one_line() {
-        let answer = run(&[&vec![b'x'; 1 << 20][..], b"\nshort\n"].concat(), true);
+        let answer = run(&[&vec![b'x'; 1 << 20][..], b"\nshort\n"].concat(), Shape::Ids);
         assert_eq!(answer.lines().count(), 2);
         assert!(answer.len() < 100);
     }
 
     #[test]
     fn nothing_gives_nothing() {
-        assert_eq!(run(b"", true), "");
-        assert_eq!(run(b"", false), "COUNT  SHARE  ID  PATTERN\n");
+        assert_eq!(run(b"", Shape::Ids), "");
+        assert_eq!(run(b"", Shape::Table), "COUNT  SHARE  ID  PATTERN\n");
     }
 }

@@ -168,7 +168,7 @@ proptest! {
         const LINES: [&str; 7] = [
             "{\"index\":{}}", "{\"create\":{\"_index\":\"a\",\"_id\":7}}", "{\"delete\":{\"_id\":\"x\"}}", "{\"update\":{}}", "{\"message\":\"m\"}", "", "{\"a\":{\"b\":[1]}}",
         ];
-        let text: String = lines.iter().map(|line| format!("{}\n", LINES[*line])).collect();
+        let text: String = lines.iter().flat_map(|line| [LINES[*line], "\n"]).collect();
         let defaults = Defaults { service: None, host: None, now: Timestamp::from_seconds(1_795_392_600), zone: &TimeZone::UTC };
         for bytes in [&bytes[..], text.as_bytes()] {
             if let Ok(decoded) = bulk::decode(bytes, None, &defaults, 1 << 20) {

@@ -202,9 +202,10 @@ fn bracket<'a>(parsed: &mut Parsed<'a>, inside: &'a str, spring: Option<&mut Vec
         parsed.number("process.pid", inside);
     } else if inside.starts_with("MY-") {
         parsed.text("error.code", inside);
-    } else if parsed.attributes.iter().any(|(key, _)| key == "error.code") && parsed.scope.is_empty() {
-        parsed.scope = Cow::Borrowed(inside);
-    } else if is_name(inside) && inside.contains('.') && parsed.scope.is_empty() && parsed.severity != Severity::UNSET {
+    } else if parsed.scope.is_empty()
+        && (parsed.attributes.iter().any(|(key, _)| key == "error.code")
+            || (is_name(inside) && inside.contains('.') && parsed.severity != Severity::UNSET))
+    {
         parsed.scope = Cow::Borrowed(inside);
     } else if inside.len() <= 128 && !parsed.attributes.iter().any(|(key, _)| key == "thread.name") {
         parsed.text("thread.name", inside);

@@ -79,7 +79,7 @@ fn json_of_log_libraries() {
         r#"{"time":"yesterday","msg":"a time that is none"}"#,
         r#"{"a":1}"#,
         r#"{"msg":null,"level":null,"x":18446744073709551615}"#,
-        r#"{not json}"#,
+        r"{not json}",
         r#"{"msg":"cut off"#,
     ];
     insta::assert_snapshot!(shown("auto", &lines), @r#"

@@ -211,10 +211,8 @@ mod tests {
 
     fn entries(sequence: char, numbers: impl IntoIterator<Item = u64>) -> String {
         let sequence = sequence.to_string().repeat(32);
-        numbers
-            .into_iter()
-            .map(|number| format!("__CURSOR=s={sequence};i={number:x};b=0\nMESSAGE={sequence:.1}{number}\n\n"))
-            .collect()
+        let entry = |number| format!("__CURSOR=s={sequence};i={number:x};b=0\nMESSAGE={sequence:.1}{number}\n\n");
+        numbers.into_iter().map(entry).collect::<Vec<_>>().concat()
     }
 
     fn bodies(host: &Host) -> Vec<String> {

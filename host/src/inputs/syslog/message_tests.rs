@@ -165,9 +165,9 @@ proptest! {
         let mut structured = String::new();
         let mut expected = Vec::new();
         for (id, parameters) in &elements {
-            structured += &format!("[{id}");
+            structured.extend(["[", id]);
             for (name, value) in parameters {
-                structured += &format!(" {name}=\"{}\"", escape(value));
+                structured.extend([" ", name, "=\"", &escape(value), "\""]);
                 expected.push((id.clone(), Some((name.clone(), value.clone()))));
             }
             if parameters.is_empty() {

@@ -216,7 +216,7 @@ fn utc((year, month, day): Date, (hour, minute, second): Clock, nanos: u32, offs
         2 => 28 + u32::from(is_leap),
         _ => return None,
     };
-    // The year 2262 is the last that fits.
+    // The year 2262 does not fit whole.
     if !(1..=days).contains(&day) || !(1969..2262).contains(&year) {
         return None;
     }
@@ -292,9 +292,12 @@ mod tests {
         assert_eq!((first.to_string(), second.to_string()), ("2025-12-31T22:59:59Z".into(), "2026-12-31T22:59:59Z".into()));
     }
 
+    /// A day before the year 2262, the first that is not read: not all of it fits.
+    const LAST_NANOS: u64 = 9_214_560_000_000_000_000;
+
     proptest! {
         #[test]
-        fn what_jiff_writes_is_read_as_it_was(nanos in 0..Timestamp::MAX.as_nanos() - 86_400_000_000_000, offset in -12_i8..=12) {
+        fn what_jiff_writes_is_read_as_it_was(nanos in 0..LAST_NANOS, offset in -12_i8..=12) {
             let time = jiff::Timestamp::from_nanosecond(i128::from(nanos)).unwrap();
             let text = time.display_with_offset(jiff::tz::offset(offset)).to_string();
             let read = times().rfc3339(&text).map(|(time, rest)| (time.as_nanos(), rest.to_owned()));

@@ -201,10 +201,10 @@ impl Sources {
     fn restore(&mut self, service: Option<Arc<str>>) -> u32 {
         let mut miner = Miner::new(Settings { max_patterns: self.max_patterns });
         // All of a source that is not in memory is stored: it is put away only then.
-        for file in &self.files.newest() {
-            if let Err(error) = restore_from(file, service.as_deref(), &mut miner) {
-                tracing::warn!(%error, "known patterns cannot be read: their lines get new ones");
-            }
+        if let Some(file) = &self.files.newest()
+            && let Err(error) = restore_from(file, service.as_deref(), &mut miner)
+        {
+            tracing::warn!(%error, "known patterns cannot be read: their lines get new ones");
         }
         self.held += miner.len();
         let source = Source { service: service.clone(), miner, last_used: 0, changed: 0, is_new: false, settled: Instant::now() };

@@ -154,12 +154,11 @@ async fn export(State(api): State<LogsApi>, params: Params) -> Result<Response, 
             answered(&logs, &question, &ticket, format, lines)
         };
         match result {
-            Err(Failure::Gone) => Ok(()),
             Err(Failure::Store(error)) => Err(error),
             Err(Failure::Asked(message)) => Err(broken_off(&message)),
             // Nobody may take a part for the whole.
             Ok(()) if ticket.control.stopped().is_some() => Err(broken_off("the export was stopped before its end")),
-            Ok(()) => Ok(()),
+            Ok(()) | Err(Failure::Gone) => Ok(()),
         }
     });
     if response.status().is_success() && format != Format::Ndjson {

@@ -343,10 +343,11 @@ impl Node {
             Self::And(parts) => parts.iter().any(Self::uses_tokens),
             Self::Or(parts) => parts.iter().all(Self::uses_tokens),
             Self::Text(_, term) => !term.words().is_empty(),
-            Self::Pattern(_, pattern) => !pattern.words().is_empty(),
+            Self::Pattern(_, pattern) | Self::Field(Field::Attribute(_), FieldTest::Matches(pattern)) => {
+                !pattern.words().is_empty()
+            }
             Self::Trace(_) => true,
             Self::Field(Field::Attribute(_), FieldTest::Is(_, words) | FieldTest::Begins(_, words)) => !words.is_empty(),
-            Self::Field(Field::Attribute(_), FieldTest::Matches(pattern)) => !pattern.words().is_empty(),
             _ => false,
         }
     }

@@ -179,8 +179,8 @@ fn stats(cursor: &mut Cursor<'_>) -> Result<Pipe, QueryError> {
     let by = if is_by { list(cursor, MAX_KEYS, key)? } else { Vec::new() };
     let mut names: Vec<String> = by.iter().map(Key::column).chain(columns.iter().map(Aggregate::column)).collect();
     names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(cursor.error(cursor.at..cursor.at, format!("two columns are called `{}`: name one with `as`", twice[0])));
+    if let Some([twice, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(cursor.error(cursor.at..cursor.at, format!("two columns are called `{twice}`: name one with `as`")));
     }
     Ok(Pipe::Stats { columns, by })
 }

@@ -49,7 +49,7 @@ impl Quantiles {
         other.exact.into_iter().for_each(|number| self.add(number));
         let Some(theirs) = other.buckets else { return };
         if let Some(buckets) = &mut self.buckets {
-            buckets.merge(*theirs)
+            buckets.merge(*theirs);
         } else {
             let own = std::mem::take(&mut self.exact);
             self.buckets = Some(theirs);
@@ -164,7 +164,7 @@ impl Distinct {
         other.exact.into_iter().for_each(|hash| self.add(hash));
         let Some(theirs) = other.registers else { return };
         if let Some(own) = &mut self.registers {
-            own.iter_mut().zip(&theirs).for_each(|(own, theirs)| *own = (*own).max(*theirs))
+            own.iter_mut().zip(&theirs).for_each(|(own, theirs)| *own = (*own).max(*theirs));
         } else {
             let own = std::mem::take(&mut self.exact);
             self.registers = Some(theirs);

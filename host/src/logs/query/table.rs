@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn cells_sort_as_people_expect() {
-        let mut cells = vec![
+        let mut cells = [
             Cell::None,
             Cell::Text("b".into()),
             Cell::Text("10".into()),

@@ -78,7 +78,7 @@ impl Writer {
         format!("{}.{}.{}.{}", 20 + hash % 190, (hash >> 8) & 255, (hash >> 16) & 255, (hash >> 24) & 255)
     }
 
-    fn plain(&mut self, severity: (u8, &'static str), service: usize, body: String, prefix: usize, after: u64) -> Entry {
+    fn plain(severity: (u8, &'static str), service: usize, body: String, prefix: usize, after: u64) -> Entry {
         let raw_bytes = prefix + body.len() + 1;
         Entry { after, severity, service, body, fields: Vec::new(), trace_id: [0; 16], span_id: [0; 8], raw_bytes }
     }
@@ -114,7 +114,7 @@ impl Writer {
         // The time in brackets becomes the record's own.
         let body = format!("{client} - - \"{method} {path} HTTP/1.1\" {status} {bytes} \"{referer}\" \"{agent}\" {millis:.3}");
         let after = self.random.u64(..20_000);
-        self.plain(INFO, 0, body, 29, after)
+        Self::plain(INFO, 0, body, 29, after)
     }
 
     fn json(&mut self) -> Entry {
@@ -244,7 +244,7 @@ impl Writer {
             ),
         };
         let after = self.random.u64(..600_000);
-        self.plain(INFO, 0, body, 21, after)
+        Self::plain(INFO, 0, body, 21, after)
     }
 
     fn java(&mut self) -> Entry {
@@ -305,14 +305,14 @@ impl Writer {
         };
         let body = format!("[{thread}] {text}");
         let after = self.random.u64(..9_000);
-        self.plain(severity, 0, body, 34, after)
+        Self::plain(severity, 0, body, 34, after)
     }
 
     fn kubernetes(&mut self) -> Entry {
         let body = match self.random.u8(..6) {
             0 => format!(
                 "Successfully assigned default/web-{:x}-{} to node-{}",
-                0x7d9c_5b6 + self.skewed(40),
+                0x07d9_c5b6 + self.skewed(40),
                 self.pick(&["x8k2p", "q9z4m", "t5w7n", "b2c6d"]),
                 1 + self.skewed(12)
             ),

@@ -20,13 +20,16 @@ use crate::logs::query::table::Cell;
 use crate::logs::tests::Store;
 use crate::logs::types::LogFilter;
 
+/// Rows of a table, records, and how the query ended.
+type Asked = (Vec<Vec<Cell>>, Vec<LogRecord>, Outcome);
+
 impl Store {
     fn question(&self, filter: &Expr, pipes: &str, limit: usize) -> Question {
         let query = Query { filter: filter.clone(), pipes: Query::parse(pipes).unwrap().pipes };
         Question { filter: LogFilter::default(), query, now: self.clock.now(), zone: TimeZone::UTC, limit }
     }
 
-    fn ask(&self, question: &Question) -> Result<(Vec<Vec<Cell>>, Vec<LogRecord>, Outcome), RunError> {
+    fn ask(&self, question: &Question) -> Result<Asked, RunError> {
         let (mut rows, mut records) = (Vec::new(), Vec::new());
         let outcome = self.logs.run(question, &Arc::new(Control::new(None)), &mut |part| {
             match part {
