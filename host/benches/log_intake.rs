@@ -142,7 +142,7 @@ fn print_memory(services: usize) {
         held = store.metrics.gauge("watchfire_log_patterns_held", &[]).get();
     }
     let [without, with] = resident.map(|bytes| bytes as f64 / 1e6);
-    println!("{services} services: {held} patterns held; memory grew by {without:.1} MB without and {with:.1} MB with patterns");
+    eprintln!("{services} services: {held} patterns held; memory grew by {without:.1} MB without and {with:.1} MB with patterns");
 }
 
 fn resident_bytes() -> u64 {

@@ -1,7 +1,7 @@
 //! A block: some records, column by column, compressed, checked.
 //!
-//! Its first byte is its format. Small blocks, as a commit writes them, have format 2 ([`rows`]), which is quick; what is merged of
-//! them has format 3 ([`packed`]), which is small. Whatever was once written can be read.
+//! Its first byte is its format. Small blocks, as a commit writes them, have format 2 (`rows`), which is quick; what is merged of
+//! them has format 3 (`packed`), which is small. Whatever was once written can be read.
 //! Numbers are LEB128 varints where nothing else is said; signed ones are zigzag-coded first. A block does not know its first `seq`:
 //! the store keeps it beside the block, so that a block can be encoded before the writer assigns it.
 

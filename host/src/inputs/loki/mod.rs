@@ -1,7 +1,7 @@
 //! Loki's push API: `/loki/api/v1/push` in JSON and in protobuf with snappy, `/loki/otlp/v1/logs`, and `/loki/ready`.
 //!
 //! Labels say where lines come from, so they become attributes of the resource; structured metadata become attributes of the record.
-//! [`record`] says which of them mean more.
+//! `record` says which of them mean more.
 //!
 //! Sources: Loki's documentation, "Ingest logs" (HTTP API); `pkg/logproto/logproto.proto` and `push.proto` of its protocol.
 
