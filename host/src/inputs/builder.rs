@@ -36,8 +36,11 @@ pub struct BatchBuilder {
     /// For each key, the last record that has it, counted from 1: tells a repeated key without a search.
     last_use: Vec<u32>,
     /// What [`Self::text_resource`] was last asked for, and its answer.
-    last_texts: ([Option<(&'static str, String)>; 3], Option<u32>),
+    last_texts: ([Named<String>; 3], Option<u32>),
 }
+
+/// An attribute that is a text, if it is there.
+type Named<T> = Option<(&'static str, T)>;
 
 impl BatchBuilder {
     /// Returns an empty builder of at most about `budget` bytes.
@@ -75,7 +78,7 @@ impl BatchBuilder {
 
     /// Returns the index of a resource with these texts as its attributes. Neighbours mostly share it: then nothing is allocated.
     pub fn text_resource(&mut self, names: [Option<(&'static str, &str)>; 3]) -> u32 {
-        let same = |(last, asked): (&Option<(&'static str, String)>, &Option<(&'static str, &str)>)| match (last, asked) {
+        let same = |(last, asked): (&Named<String>, &Named<&str>)| match (last, asked) {
             (Some((key, text)), Some((asked, value))) => key == asked && text == value,
             (None, None) => true,
             _ => false,

@@ -101,12 +101,11 @@ impl<'a> Fields<'a> {
         let mut places: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(self.list.len());
         let mut kept: Vec<Field<'a>> = Vec::with_capacity(self.list.len());
         for field in self.list.drain(..) {
-            match places.get(&field.key) {
-                Some(place) => kept[*place].value = field.value,
-                None => {
-                    places.insert(field.key.clone(), kept.len());
-                    kept.push(field);
-                }
+            if let Some(place) = places.get(&field.key) {
+                kept[*place].value = field.value;
+            } else {
+                places.insert(field.key.clone(), kept.len());
+                kept.push(field);
             }
         }
         self.list = kept;

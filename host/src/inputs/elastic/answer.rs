@@ -88,13 +88,10 @@ pub(super) fn bulk(decoded: &Decoded, outcome: &Outcome, filter: &Filter, took: 
     let (mut row, mut next, mut errors) = (0, 0, false);
     let indices: Vec<String> = decoded.indices.iter().map(|index| Value::from(index.as_str()).to_string()).collect();
     for item in &decoded.items {
-        let refusal = match &item.refusal {
-            Some(refusal) => Some(refusal.clone()),
-            None => {
-                row += 1;
-                outcome.refusal(row - 1, &mut next)
-            }
-        };
+        let refusal = item.refusal.clone().or_else(|| {
+            row += 1;
+            outcome.refusal(row - 1, &mut next)
+        });
         errors |= refusal.is_some();
         items.push(if items.is_empty() { '[' } else { ',' });
         push_item(&mut items, item, &indices[item.index as usize], refusal.as_ref(), filter);

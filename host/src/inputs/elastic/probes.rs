@@ -46,7 +46,7 @@ pub(super) fn answer(method: &Method, segments: &[&str]) -> Response {
         ["_ingest", "pipeline", name] if asks => Json(named(name, json!({"processors": []}))).into_response(),
         ["_template", name] if asks => Json(named(name, json!({"index_patterns": [], "order": 0}))).into_response(),
         ["_alias", name] | [_, "_alias", name] if asks => Json(named(name, json!({"aliases": {}}))).into_response(),
-        ["_ingest", "pipeline"] | ["_template"] | ["_alias" | "_aliases"] | ["_ilm", "policy"] | ["_security", ..] if asks => {
+        ["_ingest", "pipeline"] | ["_template" | "_alias" | "_aliases"] | ["_ilm", "policy"] | ["_security", ..] if asks => {
             Json(json!({})).into_response()
         }
         [index] if asks && !index.starts_with('_') => Json(named(index, json!({"aliases": {}, "mappings": {}, "settings": {}}))).into_response(),

@@ -110,7 +110,7 @@ async fn both_encodings_give_the_same_records() {
 #[tokio::test]
 async fn lines_that_cannot_be_taken_are_refused_with_a_text_and_the_others_are_stored() {
     let host = Host::new(1 << 20);
-    let push = json!({"streams": [{"stream": {}, "values": [["soon", "x"], ["1795392000000000005", "y"], [1795392000000000005_u64, "z"]]}]});
+    let push = json!({"streams": [{"stream": {}, "values": [["soon", "x"], ["1795392000000000005", "y"], [1_795_392_000_000_000_005_u64, "z"]]}]});
     let (status, text) = told(host.post("/loki/api/v1/push", &[JSON], push.to_string().into_bytes()).await).await;
     assert_eq!(
         (status, text.as_str()),
