@@ -61,6 +61,25 @@ fn encode_block(bencher: Bencher<'_, '_>, rows: usize) {
 }
 
 #[divan::bench(args = [1_000, 50_000])]
+fn pack_block(bencher: Bencher<'_, '_>, rows: usize) {
+    let batch = records(rows);
+    bencher.counter(ItemsCount::new(rows)).bench(|| block::pack(black_box(&batch), 3));
+}
+
+#[divan::bench(args = [1_000, 50_000])]
+fn decode_packed(bencher: Bencher<'_, '_>, rows: usize) {
+    let block = block::pack(&records(rows), 3);
+    bencher.counter(ItemsCount::new(rows)).bench(|| block::decode(black_box(&block), 1, Columns::ALL));
+}
+
+#[divan::bench]
+fn decode_one_key(bencher: Bencher<'_, '_>) {
+    let block = block::pack(&records(50_000), 3);
+    let key = ["http.response.status_code"];
+    bencher.counter(ItemsCount::new(50_000_usize)).bench(|| block::decode_keys(black_box(&block), 1, Columns::HEAD, &key));
+}
+
+#[divan::bench(args = [1_000, 50_000])]
 fn decode_block(bencher: Bencher<'_, '_>, rows: usize) {
     let block = block::encode(&records(rows), 3);
     bencher.counter(ItemsCount::new(rows)).bench(|| block::decode(black_box(&block), 1, Columns::ALL));

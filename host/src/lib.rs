@@ -16,5 +16,6 @@ pub mod logs;
 pub mod metrics;
 pub mod nearest;
 pub mod plugins;
+pub mod redaction;
 pub mod store;
 pub mod telemetry;

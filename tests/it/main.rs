@@ -33,6 +33,7 @@ mod plugin_hostile;
 mod plugin_isolation;
 mod plugin_lifecycle;
 mod query;
+mod redaction;
 mod reload;
 mod search;
 mod status;

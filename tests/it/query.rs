@@ -51,7 +51,7 @@ async fn every_condition_finds_what_it_says() {
         ("path:/api/*", 120),
         ("path:/api/3", 24),
         ("/took 1[0-9] ms/", 10),
-        ("body~\"^request 11.\"", 10),
+        ("body~\"^request 11[0-9]\"", 10),
         ("path~3$", 24),
         ("NOT (level:error OR service:api)", 60),
         ("request 7 OR request 8", 2),
@@ -127,7 +127,7 @@ async fn an_empty_answer_says_what_was_probably_meant() {
     let host = host_with_records().await;
     for (q, hint) in [
         ("http.staus:500", "did you mean `http.status`?"),
-        ("service:aip", "did you mean `api`?"),
+        ("service:wroker", "did you mean `worker`?"),
         ("nothing or nobody", "write `OR` between conditions"),
         ("http.status=500", "write `http.status:500`"),
         ("since:2020-01-01 until:2020-01-02", "nothing in this time range"),
@@ -154,7 +154,7 @@ async fn counts_over_time_add_up() {
         }
     }
     let answer =
-        host.client().query("/api/v1/logs/histogram", &[("by", "level"), ("since", "5m"), ("step", "1m")]).await.ok().json();
+        host.client().query("/api/v1/logs/histogram", &[("by", "level"), ("since", "295s"), ("step", "1m")]).await.ok().json();
     assert_eq!((answer["total"].as_u64(), answer["step_seconds"].as_f64()), (Some(30), Some(60.0)));
 }
 

@@ -121,7 +121,7 @@ pub fn anomaly_title(line: &AnomalyLine, lang: Lang) -> String {
         (Lang::En, _) => {
             let (what, way) = (if of_pattern { "a pattern" } else { "records" }, if up { "more" } else { "fewer" });
             let way = if of_pattern && !up { "less" } else { way };
-            format!("{source}: {way} of {what} than usual ({seen} in 5 minutes, usually up to {})", value(high))
+            format!("{source}: {way} of {what} than usual ({seen} in 15 minutes, usually up to {})", value(high))
         }
         (Lang::Zh, "new_pattern") => format!("{source} 出现了从未见过的日志"),
         (Lang::Zh, "format_changed") => format!("{source} 的日志格式已改变：一小时内出现 {seen} 个新模式"),
@@ -130,7 +130,7 @@ pub fn anomaly_title(line: &AnomalyLine, lang: Lang) -> String {
         (Lang::Zh, "error_ratio") => format!("{source} 的错误占比达 {:.1} %", line.actual * 100.0),
         (Lang::Zh, _) => {
             let (what, way) = (if of_pattern { "某一模式" } else { "日志" }, if up { "多于" } else { "少于" });
-            format!("{source} 的{what}{way}平常（5 分钟 {seen} 条，平常至多 {} 条）", value(high))
+            format!("{source} 的{what}{way}平常（15 分钟 {seen} 条，平常至多 {} 条）", value(high))
         }
     }
 }

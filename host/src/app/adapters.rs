@@ -150,10 +150,13 @@ fn is_error(filter: &ErrorFilter, batch: &LogBatch, row: usize) -> bool {
     ErrorEvent::of(batch, row).is_some_and(|event| filter.kind.as_ref().is_none_or(|kind| *kind == event.kind))
 }
 
-/// Returns what makes the matchers of rules.
+/// Returns what makes the matchers of rules, by the patterns that `logs` has merged so far.
 #[must_use]
-pub fn matchers() -> MatcherFactory {
-    Arc::new(|filter: &RecordFilter| Box::new(RuleMatcher { log: Matcher::new(&filter.log), errors: filter.errors.clone() }))
+pub fn matchers(logs: Logs) -> MatcherFactory {
+    Arc::new(move |filter: &RecordFilter| {
+        let log = Matcher::knowing(&filter.log, &|id| logs.resolve_patterns(id));
+        Box::new(RuleMatcher { log, errors: filter.errors.clone() })
+    })
 }
 
 impl LineParser for Parsers {

@@ -39,6 +39,7 @@ use crate::inputs::{self, InputState, system};
 use crate::logs::{self, LogSettings, Logs};
 use crate::metrics::{self, Metrics, MetricsSettings};
 use crate::plugins::{self, Plugins};
+use crate::redaction::Redaction;
 use crate::store::{DataDirectory, Database, StoreError};
 use crate::telemetry::{SelfMetrics, own_log};
 use janitor::Janitor;
@@ -126,7 +127,8 @@ impl Host {
             collection_interval: config.performance.collection_interval,
             external_url: external_url.clone(),
         };
-        let alerts = Alerts::open(state.clone(), outbox.clone(), settings, clock.clone(), &own, adapters::matchers()).await?;
+        let alerts =
+            Alerts::open(state.clone(), outbox.clone(), settings, clock.clone(), &own, adapters::matchers(logs.clone())).await?;
         let ca_file = config.server.ca_file.as_deref();
         let plugins = Plugins::new(config.plugins.clone(), &data, state.clone(), clock.clone(), own.clone());
         let delivery = Delivery::new(outbox, &config.alerting, &plugins, ca_file, external_url, clock.clone(), own.clone())?;
@@ -339,6 +341,9 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
         let settings = LogSettings { retention: config.logging.retention, patterns: Some(patterns), room };
         let logs = Logs::open_with(data, settings, &clock, &own)?;
         logs.keep_services(config.logging.retention_by_service.clone());
+        if let Some(settings) = config.redaction.clone() {
+            logs.redact_with(Redaction::open(settings, data, &own)?);
+        }
         let settings = MetricsSettings {
             history_size: config.performance.history_size,
             retention: config.storage.metrics_retention,

@@ -57,6 +57,8 @@ pub enum Command {
     Context(ContextArgs),
     /// Lists the patterns that log records have, shows one, or finds those of lines on standard input.
     Patterns(PatternsArgs),
+    /// Shows what the host would store of lines: without secrets and personal data.
+    Redact(RedactArgs),
     /// Lists metrics, or shows the series of one.
     Metrics(MetricsArgs),
     /// Lists alerting rules.
@@ -153,6 +155,17 @@ pub struct StartArgs {
     /// Set by --daemon for the process it leaves behind.
     #[arg(long, hide = true, conflicts_with = "daemon")]
     pub detached: bool,
+}
+
+/// `redact`.
+#[derive(Clone, Debug, Args)]
+pub struct RedactArgs {
+    /// Reads standard input, line by line.
+    #[arg(long, required = true)]
+    pub stdin: bool,
+    /// Configuration whose `redaction` holds. Default: the default rules.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `stop`.

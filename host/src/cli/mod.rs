@@ -19,6 +19,7 @@ mod output;
 mod part_file;
 mod patterns;
 mod plugin;
+mod redact;
 mod report;
 mod reporting;
 mod search;
@@ -85,6 +86,7 @@ fn dispatch(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Check(args) => check::check(&args, out),
         Command::CreateConfig(args) => check::create_config(&args, out),
         Command::Patterns(args) if args.stdin => patterns::stdin(&args, out),
+        Command::Redact(args) => redact::run(&args, out),
         Command::CompileComponent { input, output } => {
             crate::plugins::compile_file(&input, &output).map_err(anyhow::Error::msg)?;
             Ok(Exit::Done)
@@ -126,7 +128,8 @@ async fn ask(command: Command, out: &mut Output<'_>) -> Answer {
         Command::Anomalies(args) => anomalies::anomalies(&args, out).await,
         Command::Report(args) => reporting::report(&args, out).await,
         Command::Plugin(args) => plugin::plugin(&args, out).await,
-        Command::Start(_)
+        Command::Redact(_)
+        | Command::Start(_)
         | Command::Stop(_)
         | Command::Check(_)
         | Command::CreateConfig(_)

@@ -13,7 +13,7 @@ use super::raw::{
 use super::shape::join;
 use super::{
     Alerting, Config, ErrorTracking, FileInput, Inputs, JournaldInput, LogAnalysis, LogFormat, Logging, Performance, Secret,
-    Server, StdinInput, Storage, files, receivers, secrets, starter, syslog,
+    Server, StdinInput, Storage, files, receivers, redaction, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 use crate::logs::pressure::Thresholds;
@@ -39,6 +39,7 @@ pub(super) fn check(raw: RawConfig, environment: &Environment) -> Checked {
         server: checker.server(raw.server),
         storage: checker.storage(raw.storage),
         inputs: checker.inputs(raw.inputs),
+        redaction: redaction::check(&mut checker, raw.redaction),
         logging: checker.logging(raw.logging),
         performance: checker.performance(&raw.performance),
         error_tracking: Checker::error_tracking(&raw.error_tracking),

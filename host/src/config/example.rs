@@ -24,7 +24,7 @@ pub fn full() -> String {
     }
     fill_in(&mut example, &defaults);
     let mut ordered = Map::new();
-    for key in ["server", "storage", "inputs"] {
+    for key in ["server", "storage", "inputs", "redaction"] {
         ordered.insert(key.to_owned(), example[key].take());
     }
     let rest = example.as_object_mut().map(std::mem::take).unwrap_or_default();

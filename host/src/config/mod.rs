@@ -33,6 +33,7 @@ pub mod raw_plugins;
 mod raw_rule;
 pub mod raw_syslog;
 mod receivers;
+pub mod redaction;
 pub mod secret;
 mod secrets;
 pub mod shape;
@@ -56,6 +57,8 @@ pub struct Config {
     pub storage: Storage,
     /// `inputs`.
     pub inputs: Inputs,
+    /// `redaction`, without its key; `None` when it is switched off.
+    pub redaction: Option<watchfire_redact::Settings>,
     /// `logging`: the host's own log.
     pub logging: Logging,
     /// `performance`: the system collector and the metric head.
@@ -327,6 +330,7 @@ impl Default for Config {
                 thresholds: Thresholds { shed_debug: 512 << 20, shed_info: 256 << 20, refuse: 32 << 20 },
             },
             inputs: Inputs { own_log: true, files: Vec::new(), journald: None, stdin: None, syslog: Vec::new() },
+            redaction: Some(watchfire_redact::Settings::default()),
             logging: Logging {
                 level: Severity::INFO,
                 format: LogFormat::Text,

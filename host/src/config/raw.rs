@@ -19,6 +19,7 @@ pub use super::raw_detectors::RawDetectors;
 pub use super::raw_plugins::{RawPlugin, RawPlugins};
 pub use super::raw_rule::RawRule;
 pub use super::raw_syslog::{RawSyslogInput, RawSyslogTls};
+pub use super::redaction::{RawCustomRule, RawRedaction};
 
 /// Text that is a secret: a value, or `${NAME}` for an environment variable's. Neither printed nor written out again.
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -50,6 +51,8 @@ pub struct RawConfig {
     pub storage: RawStorage,
     /// What is read without being sent.
     pub inputs: RawInputs,
+    /// Secrets and personal data, which are taken out of logs before they are stored.
+    pub redaction: RawRedaction,
     /// The host's own log, and how long all logs are kept.
     pub logging: RawLogging,
     /// How the machine is measured.

@@ -9,7 +9,7 @@ use super::duration::HumanDuration;
 use super::raw::LogLevel;
 
 /// The built-in detectors of what is unusual in the log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawDetectors {
     /// Sources (`service.name`) of which nothing is ever found; a name may end in `*`. Default: none.
@@ -105,19 +105,6 @@ pub struct RawErrorRatio {
     pub min_count: u64,
     /// Least records in a quarter of an hour. Default: 50.
     pub min_total: u64,
-}
-
-impl Default for RawDetectors {
-    fn default() -> Self {
-        Self {
-            ignore_sources: Vec::new(),
-            new_pattern: RawNewPattern::default(),
-            rate: RawRate::default(),
-            silence: RawSilence::default(),
-            burst: RawBurst::default(),
-            error_ratio: RawErrorRatio::default(),
-        }
-    }
 }
 
 impl Default for RawNewPattern {

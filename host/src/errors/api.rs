@@ -177,7 +177,9 @@ async fn take(State(api): State<ErrorsApi>, body: Result<Bytes, BytesRejection>)
         }
         _ => ApiError::bad_request(format!("the body could not be read to its end: {rejection}")),
     })?;
-    let batch = capture::read(&body, api.clock.now()).map_err(ApiError::bad_request)?;
+    let mut batch = capture::read(&body, api.clock.now()).map_err(ApiError::bad_request)?;
+    // Issues are told apart by what is stored.
+    api.logs.redact(&mut batch);
     let issues = (0..batch.len()).map(|row| ErrorEvent::grouped(&batch, row).1.id().to_owned()).collect();
     let accepted = api.logs.ingest(batch, Vec::new()).await.map_err(inputs::refused)?;
     api.errors.0.meters.captured.add(accepted.accepted);

@@ -133,6 +133,8 @@ impl Compactor {
                 self.finished.insert(file.day, expired);
             }
             Ok(None) => drop(self.finished.insert(file.day, expired)),
+            // Of a full disk `status` tells.
+            Err(error) if error.is_disk_full() => tracing::debug!(%error, day = %file.day, "no room to write a closed day anew"),
             Err(error) => tracing::warn!(%error, day = %file.day, "cannot write the logs of a closed day anew; it is tried again"),
         }
     }

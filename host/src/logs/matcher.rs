@@ -43,8 +43,15 @@ impl Matcher {
     /// there was a language: as words and phrases.
     #[must_use]
     pub fn new(filter: &LogFilter) -> Self {
+        Self::knowing(filter, &|id| vec![id])
+    }
+
+    /// As [`Self::new`], where `patterns` returns those that have been merged into one, itself included.
+    #[must_use]
+    pub fn knowing(filter: &LogFilter, patterns: &dyn Fn(u64) -> Vec<u64>) -> Self {
+        static UTC: TimeZone = TimeZone::UTC;
         let text = Query::parse(&filter.text).map_or_else(|_| words(&filter.text), |query| query.filter);
-        Self::of(&filter.and(text), &plain_meaning())
+        Self::of(&filter.and(text), &Meaning { now: Timestamp::MAX, zone: &UTC, patterns })
     }
 
     /// Makes `expr` ready.
@@ -150,11 +157,6 @@ impl LogFilter {
         parts.extend(self.until.map(|until| Expr::Until(Moment::At(until))));
         Expr::and(parts)
     }
-}
-
-fn plain_meaning() -> Meaning<'static> {
-    static UTC: TimeZone = TimeZone::UTC;
-    Meaning { now: Timestamp::MAX, zone: &UTC, patterns: &|id| vec![id] }
 }
 
 /// Splits `text` at white space into words that must all be there; what stands in double quotes stays together.

@@ -26,9 +26,9 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use watchfire_types::{Day, LogBatch, Timestamp};
 
 use crate::clock::Clock;
+use crate::redaction::Redaction;
 use crate::store::{Accepted, IngestError, StoreError};
 use crate::telemetry::{Counter, SelfMetrics};
 use files::{DayFile, Files, ignore_vanished};
@@ -73,6 +74,7 @@ struct Inner {
     jobs: Mutex<Option<SyncSender<Job>>>,
     room: Arc<Semaphore>,
     committed: watch::Receiver<u64>,
+    redaction: OnceLock<Redaction>,
     rejected_old: Counter,
     rejected_new: Counter,
     busy: Counter,
@@ -179,6 +181,7 @@ impl Logs {
             jobs: Mutex::new(Some(jobs)),
             room: Arc::new(Semaphore::new(QUEUE_BYTES / PERMIT_BYTES)),
             committed: watch_committed,
+            redaction: OnceLock::new(),
             rejected_old: metrics.counter("watchfire_log_records_rejected_total", &[("reason", "too_old")]),
             rejected_new: metrics.counter("watchfire_log_records_rejected_total", &[("reason", "too_new")]),
             busy: metrics.counter("watchfire_log_batches_busy_total", &[]),
@@ -231,13 +234,28 @@ impl Logs {
         Ok(accepted)
     }
 
-    async fn enqueue(&self, batch: LogBatch, offsets: Vec<FileOffset>) -> Result<(), IngestError> {
+    /// Redacts every batch from now on, before it is queued: so nothing that reads the log, patterns and the live tail included, sees
+    /// what is taken out, and senders' threads do the work side by side.
+    pub fn redact_with(&self, redaction: Redaction) {
+        // Set once, where the host is put together.
+        let _ = self.0.redaction.set(redaction);
+    }
+
+    /// Takes out of `batch` what [`Self::ingest`] would take out: for whoever must know before that what will be stored.
+    pub fn redact(&self, batch: &mut LogBatch) {
+        if let Some(redaction) = self.0.redaction.get() {
+            redaction.apply(batch);
+        }
+    }
+
+    async fn enqueue(&self, mut batch: LogBatch, offsets: Vec<FileOffset>) -> Result<(), IngestError> {
         let inner = &self.0;
         let busy = || {
             inner.busy.inc();
             let reason = format!("more than {} MiB of logs wait to be written", QUEUE_BYTES >> 20);
             IngestError::Busy { reason, retry_after: Duration::from_secs(1) }
         };
+        self.redact(&mut batch);
         // A batch larger than the whole queue passes when the queue is empty.
         let permits = batch.memory_bytes().div_ceil(PERMIT_BYTES).clamp(1, QUEUE_BYTES / PERMIT_BYTES) as u32;
         let permit = Arc::clone(&inner.room).try_acquire_many_owned(permits).map_err(|_| busy())?;
@@ -316,7 +334,8 @@ impl Logs {
     /// # Errors
     /// [`StoreError`] when a file cannot be read.
     pub fn search(&self, filter: &LogFilter, limit: usize) -> Result<Search, StoreError> {
-        self.search_with(Matcher::new(filter), limit, Arc::new(Control::new(None)))
+        let matcher = Matcher::knowing(filter, &|id| self.resolve_patterns(id));
+        self.search_with(matcher, limit, Arc::new(Control::new(None)))
     }
 
     /// Begins a search for at most `limit` records that `matcher` means, which `control` may stop. Blocks on disk.

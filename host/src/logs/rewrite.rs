@@ -21,6 +21,8 @@ use crate::store::directory::sync_directory;
 
 /// A file is written anew for its free room alone if that is so many bytes and a quarter of it.
 const LEAST_FREE_BYTES: u64 = 1 << 20;
+/// What must stay free beside a file that is written anew.
+const SPARE_BYTES: u64 = 64 << 20;
 /// Blocks are copied in transactions of about this many bytes.
 const TRANSACTION_BYTES: usize = 4 << 20;
 
@@ -47,6 +49,11 @@ pub(super) fn rewrite(
     let old = file.readers.path();
     let bytes_before = file.size_bytes();
     let (unfinished, path) = files.next_edition(file.day);
+    // Both files are there for a while. A disk that this would fill has the room for something more urgent.
+    let free = rustix::fs::statvfs(files.folder()).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    if free < bytes_before + SPARE_BYTES {
+        return Err(StoreError::Io { path, source: std::io::ErrorKind::StorageFull.into() });
+    }
     remove_database(&unfinished)?;
     let count = match copy(file, &unfinished, expired, damaged) {
         Ok(count) => count,

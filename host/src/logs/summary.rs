@@ -99,7 +99,9 @@ pub(super) fn encode(batch: &LogBatch) -> Option<Vec<u8>> {
     }
     let mut summary = vec![0; HEADER_BYTES];
     put(&mut summary, services.len() as u64);
-    services.iter().for_each(|name| put_bytes(&mut summary, name.as_bytes()));
+    for name in &services {
+        put_bytes(&mut summary, name.as_bytes());
+    }
     let series: Vec<_> = cells.chunk_by(|(left, _), (right, _)| (left.0, left.1, left.2) == (right.0, right.1, right.2)).collect();
     put(&mut summary, series.len() as u64);
     let mut last_pattern = 0;

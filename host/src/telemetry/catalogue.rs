@@ -171,6 +171,7 @@ pub const OWN: &[Entry] = &[
         &["plugin"],
         "Points of the plugin's own series that were too many or not well formed.",
     ),
+    entry("watchfire_redacted_total", Counter, &["rule"], "Secrets and personal data taken out of log records."),
     entry("watchfire_rule_evaluation_duration_seconds", Gauge, &[], "How long the last evaluation of all rules took."),
     entry("watchfire_rule_evaluations_total", Counter, &[], "Evaluations of all rules."),
     entry(

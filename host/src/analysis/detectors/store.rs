@@ -319,7 +319,7 @@ pub fn anomalies(connection: &Connection, since: Window, until: Window, limit: u
             "SELECT anomalies.*, coalesce(name, '') AS name, muted_at IS NOT NULL AS muted FROM anomalies
              LEFT JOIN anomaly_sources ON anomaly_sources.id = anomalies.source
              LEFT JOIN anomaly_mutes USING (detector, source, key)
-             WHERE (until IS NULL OR last >= ?1) AND since < ?2 ORDER BY anomalies.id DESC LIMIT ?3",
+             WHERE (until IS NULL OR anomalies.last >= ?1) AND since < ?2 ORDER BY anomalies.id DESC LIMIT ?3",
         )?
         .query_map(params![signed(since.0), signed(until.0), limit], stored)?
         .collect()

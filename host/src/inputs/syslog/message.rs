@@ -112,15 +112,12 @@ fn after_version<'a>(time: &'a str, rest: &'a str, times: &mut Times) -> Message
     } else if let Some(text) = rest.strip_prefix("- ") {
         text
     } else if rest.starts_with('[') {
-        match structured_end(rest) {
-            Some(end) => {
-                message.structured = &rest[..end];
-                rest[end..].strip_prefix(' ').unwrap_or(&rest[end..])
-            }
-            None => {
-                message.fault = Some("its structured data are not well formed");
-                rest
-            }
+        if let Some(end) = structured_end(rest) {
+            message.structured = &rest[..end];
+            rest[end..].strip_prefix(' ').unwrap_or(&rest[end..])
+        } else {
+            message.fault = Some("its structured data are not well formed");
+            rest
         }
     } else {
         // Some senders leave structured data out altogether.

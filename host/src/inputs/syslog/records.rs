@@ -115,7 +115,7 @@ impl Records {
         // There is no budget: what is read at a time is bounded already.
         if self.builder.push(&head, ValueRef::Text(message.text)).is_ok() {
             self.attributes(&message, peer);
-            self.oddities(&message, &text, bytes, is_cut);
+            self.oddities(&message, matches!(text, Cow::Borrowed(_)), bytes, is_cut);
         }
     }
 
@@ -181,8 +181,7 @@ impl Records {
     }
 
     /// Takes note of what was not as it should be.
-    fn oddities(&mut self, message: &Message<'_>, text: &Cow<'_, str>, bytes: &[u8], is_cut: bool) {
-        let is_utf8 = matches!(text, Cow::Borrowed(_));
+    fn oddities(&mut self, message: &Message<'_>, is_utf8: bool, bytes: &[u8], is_cut: bool) {
         if let Some(fault) = message.fault.or((!is_utf8).then_some("it is not UTF-8")) {
             self.builder.attribute(ERROR, ValueRef::Text(fault));
             self.unparsed += 1;

@@ -1,5 +1,6 @@
 //! How each syslog listener stands: for `status`, and counted.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -183,17 +184,18 @@ impl Watch {
     }
 
     fn status(&self, now: Timestamp) -> SyslogStatus {
+        // Writing to a `String` cannot fail.
         let mut detail = format!("{} messages", self.messages.get());
         if self.listen.transport != Transport::Udp {
-            detail += &format!(", {} connections", self.connections.load(Ordering::Relaxed));
+            let _ = write!(detail, ", {} connections", self.connections.load(Ordering::Relaxed));
         }
         if self.lost.get() > 0 {
-            detail += &format!(", {} lost", self.lost.get());
+            let _ = write!(detail, ", {} lost", self.lost.get());
         }
         let trouble = self.trouble.lock().clone().filter(|(at, ..)| now.since(*at) <= REMEMBER_TROUBLE);
         let (state, hint) = match (&*self.busy.lock(), trouble) {
             (Some(reason), _) => {
-                detail += &format!("; the store does not take more at present: {reason}");
+                let _ = write!(detail, "; the store does not take more at present: {reason}");
                 let hint = if self.listen.transport == Transport::Udp {
                     "mend the store; what does not fit into the buffers meanwhile is lost and counted"
                 } else {
@@ -202,7 +204,7 @@ impl Watch {
                 (SyslogState::Busy, hint)
             }
             (None, Some((_, trouble, last))) => {
-                detail += &format!("; {last}");
+                let _ = write!(detail, "; {last}");
                 (if trouble.is_loss() { SyslogState::Losing } else { SyslogState::Listening }, trouble.hint())
             }
             (None, None) => (SyslogState::Listening, ""),

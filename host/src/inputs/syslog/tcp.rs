@@ -180,14 +180,13 @@ impl Connection {
                     tokio::time::sleep(LAST_LOOK).await;
                 } => break,
             };
-            match read {
-                Ok(count @ 1..) => self.store.watch.read(count),
+            if let Ok(count @ 1..) = read {
+                self.store.watch.read(count);
+            } else {
                 // An end without TLS's farewell is an end.
-                Ok(_) | Err(_) => {
-                    self.store_whole().await;
-                    self.store_rest().await;
-                    return None;
-                }
+                self.store_whole().await;
+                self.store_rest().await;
+                return None;
             }
         }
         let Self { stream, peer, framing, buffer, connected, .. } = self;

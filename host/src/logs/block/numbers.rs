@@ -24,6 +24,9 @@ const LEAST_FOR_ZSTD: usize = 64;
 /// pco's effort: beyond this it finds little more in logs.
 const PCO_LEVEL: usize = 6;
 
+/// Why compression cannot fail.
+const EXPECT: &str = "a vector takes all, and the settings are valid";
+
 /// How a column is expected to go on, which spares the search for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
@@ -82,8 +85,7 @@ fn pco(values: &[u64], greatest: u64, order: Order) -> Vec<u8> {
         Order::Free => DeltaSpec::NoOp,
     };
     let config = ChunkConfig::default().with_compression_level(PCO_LEVEL).with_delta_spec(delta);
-    const EXPECT: &str = "a vector takes all, and the settings are valid";
-    let (tag, stored) = if greatest <= u64::from(u32::MAX) {
+    let (tag, stored) = if u32::try_from(greatest).is_ok() {
         let values: Vec<u32> = values.iter().map(|value| *value as u32).collect();
         (PCO_32, simple_compress_into(&values, &config, Vec::new()).expect(EXPECT))
     } else {
@@ -101,7 +103,7 @@ fn bytes(values: &[u64], least: u64, width: u32, level: i32) -> Vec<u8> {
     if width <= 8 {
         raw.extend(values.iter().map(|value| (value - least) as u8));
     } else {
-        values.iter().for_each(|value| raw.extend(((value - least) as u16).to_le_bytes()));
+        raw.extend(values.iter().flat_map(|value| ((value - least) as u16).to_le_bytes()));
     }
     let mut out = vec![BYTES];
     put(&mut out, least);

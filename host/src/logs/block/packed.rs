@@ -66,7 +66,9 @@ pub(super) fn framed(rows: u32, sections: &[&[u8]]) -> Vec<u8> {
     }
     let checksum = checksum(&block[..9], &block[HEADER_BYTES..]);
     block[9..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
-    sections.iter().for_each(|section| block.extend_from_slice(section));
+    for section in sections {
+        block.extend_from_slice(section);
+    }
     block
 }
 
@@ -174,23 +176,21 @@ fn encode_head(batch: &LogBatch, level: i32) -> Vec<u8> {
 
 fn decode_head(section: &[u8], rows: usize, first_seq: u64, batch: &mut LogBatch) -> Result<(), BlockError> {
     let mut reader = Reader(section);
-    batch.seq = match reader.byte()? {
-        0 => (0..rows as u64).map(|row| first_seq.wrapping_add(row)).collect(),
-        _ => {
-            let relative = numbers::decode(&mut reader, rows)?;
-            if !relative.is_sorted() {
-                return Err(BlockError::Length);
-            }
-            relative.into_iter().map(|seq| first_seq.checked_add(seq).ok_or(BlockError::Length)).collect::<Result<_, _>>()?
+    batch.seq = if reader.byte()? == 0 {
+        (0..rows as u64).map(|row| first_seq.wrapping_add(row)).collect()
+    } else {
+        let relative = numbers::decode(&mut reader, rows)?;
+        if !relative.is_sorted() {
+            return Err(BlockError::Length);
         }
+        relative.into_iter().map(|seq| first_seq.checked_add(seq).ok_or(BlockError::Length)).collect::<Result<_, _>>()?
     };
     batch.time = numbers::decode(&mut reader, rows)?;
-    batch.observed = match reader.byte()? {
-        0 => numbers::decode(&mut reader, rows)?,
-        _ => {
-            let lags = numbers::decode_signed(&mut reader, rows)?;
-            batch.time.iter().zip(lags).map(|(time, lag)| time.wrapping_add(lag as u64)).collect()
-        }
+    batch.observed = if reader.byte()? == 0 {
+        numbers::decode(&mut reader, rows)?
+    } else {
+        let lags = numbers::decode_signed(&mut reader, rows)?;
+        batch.time.iter().zip(lags).map(|(time, lag)| time.wrapping_add(lag as u64)).collect()
     };
     let severities = numbers::decode(&mut reader, rows)?;
     batch.severity = severities.into_iter().map(|severity| severity as u8).collect();
@@ -349,7 +349,9 @@ fn decode_attributes(
     let mut slots = vec![usize::MAX; strings.len()];
     let mut keys: Vec<(u64, usize)> = Vec::new();
     let mut rows_of_shape = vec![0_usize; shapes];
-    places.iter().for_each(|place| rows_of_shape[*place as usize] += 1);
+    for place in &places {
+        rows_of_shape[*place as usize] += 1;
+    }
     let mut total = 0_usize;
     for (shape, count) in shape_keys.iter().zip(&rows_of_shape) {
         total = total.saturating_add(shape.len().saturating_mul(*count));

@@ -168,8 +168,9 @@ fn encode_patterns(patterns: &[u64], section: &mut Vec<u8>) {
         })
         .collect();
     put(section, ids.len() as u64);
-    ids.iter().for_each(|id| put(section, *id));
-    rows.iter().for_each(|place| put(section, *place));
+    for number in ids.into_iter().chain(rows) {
+        put(section, number);
+    }
 }
 
 fn decode_patterns(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<u64>, BlockError> {

@@ -136,9 +136,7 @@ fn address(text: &[u8]) -> Option<u64> {
 fn encode_hex(rows: &[&[u8]], level: i32, out: &mut Vec<u8>) -> bool {
     let length = rows[0].len();
     let digit = |upper: bool| {
-        move |byte: &u8| {
-            matches!(byte, b'0'..=b'9') || if upper { (b'A'..=b'F').contains(byte) } else { (b'a'..=b'f').contains(byte) }
-        }
+        move |byte: &u8| byte.is_ascii_digit() || if upper { (b'A'..=b'F').contains(byte) } else { (b'a'..=b'f').contains(byte) }
     };
     let fits =
         |upper| (2..=MAX_HEX).contains(&length) && rows.iter().all(|row| row.len() == length && row.iter().all(digit(upper)));

@@ -84,7 +84,7 @@ impl Question {
     /// Returns what makes its records.
     #[must_use]
     pub fn matcher(&self, logs: &Logs) -> Matcher {
-        let meaning = Meaning { now: self.now, zone: &self.zone, patterns: &|id| logs.merged_patterns(id) };
+        let meaning = Meaning { now: self.now, zone: &self.zone, patterns: &|id| logs.resolve_patterns(id) };
         Matcher::of(&self.expr(), &meaning)
     }
 
@@ -96,11 +96,6 @@ impl Question {
 }
 
 impl Logs {
-    /// Returns the patterns that have been merged into `id`, itself included.
-    pub(super) fn merged_patterns(&self, id: u64) -> Vec<u64> {
-        self.resolve_patterns(id)
-    }
-
     /// Runs `question` and calls `emit` with each part of the answer, which returns whether it wants more. Blocks on disk; ends early when
     /// `control` says so.
     ///
@@ -313,7 +308,7 @@ fn add_share(table: &mut Table) {
     table.columns.push("percent".into());
     for row in &mut table.rows {
         let percent = (count(row) as f64 * 10_000.0 / total.max(1) as f64).round() / 100.0;
-        row.push(Cell::Float(percent));
+        row.push(Cell::number(percent));
     }
 }
 

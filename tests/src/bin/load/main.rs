@@ -17,6 +17,7 @@ mod report;
 mod rest;
 mod search;
 mod start;
+mod syslog;
 mod tail;
 mod wire;
 
@@ -57,6 +58,8 @@ enum Mode {
     Logs(Load),
     /// NDJSON over HTTP: lines per second, acknowledged durable.
     Ndjson(Load),
+    /// Syslog: messages per second over UDP, at a pace that must lose none, or TCP.
+    Syslog(syslog::SyslogLoad),
     /// OTLP/gRPC logs: records per second, acknowledged durable.
     Grpc(Load),
     /// Loki push in protobuf with snappy: lines per second, acknowledged durable.
@@ -147,6 +150,8 @@ fn expand(mode: Mode) -> Vec<Mode> {
         Mode::Rest { seconds: 60 },
         Mode::Logs(load.clone()),
         Mode::Ndjson(Load { records: load.records.min(2_000_000), ..load.clone() }),
+        Mode::Syslog(syslog::SyslogLoad::usual(syslog::Transport::Udp)),
+        Mode::Syslog(syslog::SyslogLoad::usual(syslog::Transport::Tcp)),
         Mode::Grpc(load.clone()),
         Mode::Loki(Load { records: load.records.min(2_000_000), ..load.clone() }),
         Mode::LokiJson(Load { records: load.records.min(2_000_000), ..load.clone() }),
@@ -163,6 +168,7 @@ fn run(mode: &Mode, target: &Target) -> anyhow::Result<Report> {
     match mode {
         Mode::Logs(load) => ingest::measure(Protocol::Otlp, load, target),
         Mode::Ndjson(load) => ingest::measure(Protocol::Ndjson, load, target),
+        Mode::Syslog(load) => syslog::measure(load, target),
         Mode::Grpc(load) => ingest::measure(Protocol::Grpc, load, target),
         Mode::Loki(load) => ingest::measure(Protocol::LokiSnappy, load, target),
         Mode::LokiJson(load) => ingest::measure(Protocol::LokiJson, load, target),
