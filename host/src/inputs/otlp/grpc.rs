@@ -214,7 +214,7 @@ fn failure(error: &ApiError) -> Response {
     headers.extend(HeaderValue::from_str(&percent_encoded(error.message())).ok().map(|message| (GRPC_MESSAGE, message)));
     if let Some(after) = error.retry_after() {
         let delay = Delay { seconds: after.as_secs() as i64, nanos: after.subsec_nanos() as i32 };
-        let details = Details {
+        let details = RpcStatus {
             code,
             message: error.message().to_owned(),
             details: vec![Any {
@@ -254,7 +254,7 @@ fn percent_encoded(text: &str) -> String {
 
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]
-struct Details {
+struct RpcStatus {
     #[prost(int32, tag = "1")]
     code: i32,
     #[prost(string, tag = "2")]
