@@ -89,5 +89,5 @@ async fn the_command_shows_patterns_with_sparklines_and_one_with_its_variables()
     let id = rows[0]["id"].as_str().expect("an id");
     let shown = installation.run_against(&host, &["patterns", "show", id]).expect(0).stdout;
     assert!(shown.contains("port") && shown.contains("20 "), "{shown}");
-    assert_eq!(installation.run_against(&host, &["patterns", "show", "99999"]).code, 1);
+    assert_eq!(installation.run_against(&host, &["patterns", "show", "99999"]).code, 2);
 }
