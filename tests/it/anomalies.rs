@@ -60,7 +60,10 @@ async fn found(host: &TestHost, detector: &str) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_usual_and_silence_are_found_with_the_right_numbers_told_and_reported() {
     let mut host = TestHost::start();
-    host.add_rule(&json!({"name": "unusual", "finding": {"analyzer": "watchfire", "rule": "rate"}, "window": "1h", "level": "WARNING"})).await;
+    host.add_rule(
+        &json!({"name": "unusual", "finding": {"analyzer": "watchfire", "rule": "rate"}, "window": "1h", "level": "WARNING"}),
+    )
+    .await;
     remember(&host).await;
     for _ in 0..3 {
         pass(&host, USUAL).await;
