@@ -29,7 +29,10 @@ use crate::logs::FileOffset;
 /// How long a rotated file is still read: its writer may not have noticed yet, or finish what it began.
 pub const LINGER: Duration = Duration::from_secs(30);
 
-/// Most rotated files read at a time.
+/// How long after a rotation the folder is looked through once more.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Most rotated files held open though they have been read.
 const MAX_LINGERING: usize = 32;
 
 /// Bytes that must be equal before a file counts as the copy of a truncated one.
@@ -73,6 +76,25 @@ struct Rotated {
     until: Timestamp,
 }
 
+/// Where to look for files that had the path for a while between two looks.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    /// When the first file that was read was last written to: what is older is not of this run, nor of the one before.
+    first: SystemTime,
+    /// The same for the last file that lost the path.
+    last: SystemTime,
+    /// When to look once more: a file that is renamed while a folder is read may be missed.
+    again: Option<Timestamp>,
+}
+
+impl Gap {
+    /// Widens `gap`, if there is one, to a file that lost the path.
+    fn with(gap: Option<Self>, modified: SystemTime) -> Self {
+        let Self { first, last, .. } = gap.unwrap_or(Self { first: modified, last: modified, again: None });
+        Self { first: first.min(modified), last: last.max(modified), again: None }
+    }
+}
+
 /// What [`Tail::new`] needs to know of the world.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -106,6 +128,8 @@ pub struct Tail {
     announce: bool,
     /// Since when there has been no file under the path.
     missing_since: Option<Timestamp>,
+    /// Others than those that were read may have had the path between.
+    gap: Option<Gap>,
     /// What a closed file was like: until that changes there is nothing to read.
     resting: Option<(Identity, u64, Option<SystemTime>)>,
     buffer: Vec<u8>,
@@ -142,6 +166,7 @@ impl Tail {
             from_beginning,
             announce: false,
             missing_since: None,
+            gap: None,
             resting: None,
             buffer: Vec::new(),
             last_growth: Timestamp::ZERO,
@@ -286,6 +311,12 @@ impl Tail {
             }
             return self.try_step(now);
         }
+        if self.gap.and_then(|gap| gap.again).is_some_and(|again| now >= again) {
+            let main = self.main.as_ref().map(Reader::identity);
+            if self.find_between(main, None, now) {
+                return self.try_step(now);
+            }
+        }
         if self.announce
             && let Some(main) = &mut self.main
         {
@@ -340,32 +371,52 @@ impl Tail {
         fs::metadata(&self.path).is_ok_and(|metadata| *resting == (identity(&metadata), metadata.len(), metadata.modified().ok()))
     }
 
-    /// Goes on to the file that took the path, after those that had it between.
+    /// Lets go of a file that lost its path: the next one is opened, and those that had it between are looked for.
     fn replace(&mut self, reader: Reader, now: Timestamp) {
         self.status.rotations += 1;
-        let present = fs::metadata(&self.path).ok().map(|metadata| identity(&metadata));
-        let between = self.between(reader.modified().or(self.modified), &[Some(reader.identity()), present]);
-        self.rotated.push(Rotated { reader, until: now.plus(LINGER) });
-        self.rotated.extend(between.into_iter().map(|reader| Rotated { reader, until: now.plus(LINGER) }));
-        let surplus = self.rotated.len().saturating_sub(MAX_LINGERING);
-        for rotated in self.rotated.drain(..surplus) {
-            tracing::warn!(path = %self.path.display(), "more rotated files than can be read at a time: the oldest is let go of");
-            self.world.positions.release(rotated.reader.identity(), &self.path);
+        if let Some(modified) = reader.modified().or(self.modified) {
+            self.gap = Some(Gap::with(self.gap, modified));
         }
+        self.rotated.push(Rotated { reader, until: now.plus(LINGER) });
         self.from_beginning = true;
     }
 
-    /// Finds files that had this name for a while between two looks: rotated ones that nobody knows, written to after the one that was
-    /// read before them. In the order in which they were written.
-    fn between(&self, after: Option<SystemTime>, but: &[Option<Identity>]) -> Vec<Reader> {
-        let Some(after) = after else { return Vec::new() };
+    /// Lets go of rotated files that are too many, the oldest first. Whatever has not been read stays.
+    fn let_go_of_surplus(&mut self) {
+        let mut surplus = self.rotated.len().saturating_sub(MAX_LINGERING);
+        let (path, positions) = (&self.path, &self.world.positions);
+        self.rotated.retain(|Rotated { reader, .. }| {
+            let is_read = reader.next == reader.offset && reader.size().is_ok_and(|size| size == reader.next);
+            let goes = surplus > 0 && is_read;
+            if goes {
+                surplus -= 1;
+                positions.release(reader.identity(), path);
+            }
+            !goes
+        });
+    }
+
+    /// Finds files that had this name for a while between two looks, and takes them among those that are read: rotated ones that nobody knows,
+    /// in the order in which they were written. `opened` is the one that has the name now. Returns whether
+    /// there are any.
+    fn find_between(&mut self, opened: Option<Identity>, again: Option<Timestamp>, now: Timestamp) -> bool {
+        let Some(gap) = &mut self.gap else { return false };
+        gap.again = again;
+        let since = gap.last.checked_sub(LINGER).map_or(gap.first, |since| since.max(gap.first));
+        let between = self.written_since(since, opened);
+        let found = !between.is_empty();
+        self.rotated.extend(between.into_iter().map(|reader| Rotated { reader, until: now.plus(LINGER) }));
+        self.let_go_of_surplus();
+        found
+    }
+
+    fn written_since(&self, since: SystemTime, but: Option<Identity>) -> Vec<Reader> {
         let mut found: Vec<(SystemTime, Reader)> = Vec::new();
         for path in siblings_of(&self.path, &self.real) {
             let Ok(metadata) = fs::metadata(&path) else { continue };
             let id = identity(&metadata);
-            let is_other =
-                metadata.is_file() && !but.contains(&Some(id)) && self.rotated.iter().all(|known| known.reader.identity() != id);
-            let Some(modified) = metadata.modified().ok().filter(|modified| is_other && *modified >= after) else { continue };
+            let is_other = metadata.is_file() && but != Some(id) && self.rotated.iter().all(|known| known.reader.identity() != id);
+            let Some(modified) = metadata.modified().ok().filter(|modified| is_other && *modified >= since) else { continue };
             let Ok(reader) = Reader::open(&path) else { continue };
             let known = self.world.positions.get(id);
             let is_known =
@@ -413,7 +464,7 @@ impl Tail {
         self.resting = None;
         let mut resumed = None;
         let mut is_known = false;
-        let mut rotated_at = None;
+        let mut rotated_at = Vec::new();
         for stored in std::mem::take(&mut self.stored) {
             is_known = true;
             let is_main = (stored.device, stored.inode) == id && opened.is_ok();
@@ -430,16 +481,17 @@ impl Tail {
                 && self.world.positions.claim(reader.identity(), &self.path).is_none()
             {
                 reader.seek(stored.offset)?;
-                rotated_at = rotated_at.max(reader.modified());
+                rotated_at.extend(reader.modified());
                 self.rotated.push(Rotated { reader, until: now.plus(LINGER) });
             }
         }
-        // Files that came after it and were rotated, too, while nobody looked.
-        if rotated_at.is_some() && resumed.is_none() {
+        if !rotated_at.is_empty() && resumed.is_none() {
             self.status.rotations += 1;
-            let between = self.between(rotated_at, &[opened.is_ok().then_some(id)]);
-            self.rotated.extend(between.into_iter().map(|reader| Rotated { reader, until: now.plus(LINGER) }));
+            self.gap = rotated_at.into_iter().fold(self.gap, |gap, modified| Some(Gap::with(gap, modified)));
         }
+        // Others may have come after it and been rotated, too, while nobody looked. This is done when the file is open that has the path now:
+        // a look before that would miss one that is rotated in the meantime.
+        self.find_between(opened.is_ok().then_some(id), Some(now.plus(LOOK_AGAIN)), now);
         let mut reader = opened?;
         // Under another name it may have been read already.
         if resumed.is_none()
@@ -576,7 +628,8 @@ impl Tail {
     /// Finds a file that was rotated, beside its old name.
     fn find_inode(&self, device: u64, inode: u64) -> Option<Reader> {
         let is_it = |path: &PathBuf| fs::metadata(path).is_ok_and(|metadata| identity(&metadata) == (device, inode));
-        let path = neighbours(&self.path, &self.real).find(is_it)?;
+        // A file that is renamed while the folder is read may be missed under both names.
+        let path = (0..3).find_map(|_| neighbours(&self.path, &self.real).find(is_it))?;
         // Between the look and the opening it may have moved on again.
         Reader::open(&path).ok().filter(|reader| reader.identity() == (device, inode))
     }

@@ -482,6 +482,75 @@ fn files_rotated_several_times_between_two_looks_are_all_read() {
 }
 
 #[test]
+fn a_file_that_came_and_went_while_the_path_was_empty_is_read() {
+    let mut stage = Stage::new(true);
+    stage.append("log", "1\n");
+    stage.look();
+    stage.append("log", "2\n");
+    stage.rename("log", "log.1");
+    stage.restart();
+    // Nothing has the path at this look.
+    stage.look();
+    stage.append("log", "3\n");
+    stage.rename("log", "log.2");
+    stage.append("log", "4\n");
+    stage.look();
+    assert_eq!(stage.lines, ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn of_many_files_that_were_rotated_none_is_let_go_of_unread() {
+    let mut stage = Stage::new(true);
+    stage.append("log", "0\n");
+    stage.look();
+    for rotation in 1..=100 {
+        stage.rename("log", &format!("log.{rotation}"));
+        stage.append("log", &format!("{rotation}\n"));
+    }
+    stage.look();
+    assert_eq!(stage.lines, (0..=100).map(|number| number.to_string()).collect::<Vec<_>>());
+    stage.rename("log", "log.101");
+    stage.append("log", "last\n");
+    stage.look();
+    assert!(stage.tail.open_files() < 50, "{}", stage.tail.open_files());
+}
+
+#[test]
+fn a_writer_that_rotates_all_the_time_loses_nothing() {
+    let mut stage = Stage::new(true);
+    let path = stage.path("log");
+    fs::write(&path, "begin\n").unwrap();
+    stage.look();
+    let writer = std::thread::spawn(move || {
+        let mut lines = Vec::new();
+        for rotation in 0..400 {
+            fs::rename(&path, path.with_extension(rotation.to_string())).unwrap();
+            let mut file = fs::File::create(&path).unwrap();
+            for number in 0..fastrand::u32(1..4) {
+                lines.push(format!("{rotation} {number}"));
+                writeln!(file, "{rotation} {number}").unwrap();
+            }
+        }
+        lines
+    });
+    while !writer.is_finished() {
+        stage.look();
+    }
+    stage.wait(Duration::from_secs(2)).look();
+    let wanted = writer.join().unwrap();
+    let count = stage.lines.len();
+    stage.lines.retain(|line| line != "begin");
+    assert_eq!(stage.lines.len() + 1, count);
+    // Between files written in the same moment the order is not known.
+    stage.lines.sort();
+    assert_eq!(stage.lines, {
+        let mut wanted = wanted;
+        wanted.sort();
+        wanted
+    });
+}
+
+#[test]
 fn a_file_at_rest_is_opened_again_when_it_changes() {
     let mut stage = Stage::new(true);
     stage.append("log", "1\nhalf");
