@@ -34,6 +34,7 @@ mod plugin_hostile;
 mod plugin_isolation;
 mod plugin_lifecycle;
 mod plugin_parser;
+mod python_client;
 mod query;
 mod redaction;
 mod reload;
