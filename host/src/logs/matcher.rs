@@ -8,7 +8,7 @@ use super::query::ast::{Expr, Moment, Place, Test};
 use super::query::bits::Bits;
 use super::query::node::{Meaning, Node, Verdict};
 use super::query::{Field, Query, QueryError};
-use super::tokens::TokenFilter;
+use super::tokens::Words;
 use super::types::LogFilter;
 
 /// A filter made ready: its words compiled once.
@@ -107,7 +107,7 @@ impl Matcher {
 
     /// Returns whether a block with this token filter may hold a match.
     #[must_use]
-    pub fn may_contain(&self, tokens: &TokenFilter<'_>) -> bool {
+    pub fn may_contain(&self, tokens: &dyn Words) -> bool {
         self.node.may_contain(tokens)
     }
 
@@ -186,6 +186,7 @@ mod tests {
     use watchfire_types::{Severity, ValueRef};
 
     use super::*;
+    use crate::logs::tokens::TokenFilter;
 
     fn batch(bodies: &[&str]) -> LogBatch {
         let mut batch = LogBatch::default();

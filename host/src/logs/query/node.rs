@@ -14,7 +14,7 @@ use super::term::Term;
 use crate::logs::block::Columns;
 use crate::logs::matcher::BlockOutline;
 use crate::logs::summary::SummaryRow;
-use crate::logs::tokens::{TokenFilter, for_each_word};
+use crate::logs::tokens::{Words, for_each_word};
 
 /// With fewer rows left than one in so many, they are looked at one by one and not the whole column at once.
 const FEW: usize = 16;
@@ -319,7 +319,7 @@ impl Node {
 
     /// Returns whether a block with these tokens may hold a match.
     #[must_use]
-    pub fn may_contain(&self, tokens: &TokenFilter<'_>) -> bool {
+    pub fn may_contain(&self, tokens: &dyn Words) -> bool {
         let all = |words: &[u64]| words.iter().all(|word| tokens.may_contain(*word));
         match self {
             Self::And(parts) => parts.iter().all(|part| part.may_contain(tokens)),

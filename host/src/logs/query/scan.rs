@@ -12,8 +12,8 @@ use super::bits::Bits;
 use super::node::Node;
 use crate::logs::block::{self, BlockError, Columns};
 use crate::logs::files::{BlockPlan, ignore_vanished};
+use crate::logs::filter_parts::StoredFilter;
 use crate::logs::matcher::Matcher;
-use crate::logs::tokens::TokenFilter;
 use crate::store::StoreError;
 use crate::telemetry::Counter;
 
@@ -173,8 +173,12 @@ impl Reading<'_> {
         let mut rows = statement.query((plan.day.0, plan.first_seq as i64, plan.last_seq as i64))?;
         let mut left = Vec::new();
         while let Some(row) = rows.next()? {
-            if !by_words || self.matcher.may_contain(&TokenFilter::from_bytes(row.get_ref(1)?.as_blob()?)) {
-                left.push(row.get::<_, i64>(0)? as u64);
+            let first_seq = row.get::<_, i64>(0)? as u64;
+            let may_match = || {
+                StoredFilter::new(connection, first_seq, row.get_ref(1)?.as_blob()?).ask(|words| self.matcher.may_contain(words))
+            };
+            if !by_words || may_match()? {
+                left.push(first_seq);
             }
         }
         Ok(left)
