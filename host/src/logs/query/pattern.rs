@@ -8,6 +8,7 @@ use regex_syntax::hir::{Hir, HirKind};
 use watchfire_types::log::TextColumn;
 
 use super::bits::Bits;
+use crate::logs::block::probe::Run;
 use crate::logs::tokens::{for_each_word, is_word_byte};
 
 /// Shorter texts are in too many rows.
@@ -22,6 +23,8 @@ pub struct Pattern {
     quick: Quick,
     /// Words of which a block must contain every one.
     words: Vec<u64>,
+    /// Letters that a text with a match has.
+    run: Option<Run>,
 }
 
 /// What tells most rows that cannot match.
@@ -49,18 +52,26 @@ impl Pattern {
         }
         let mut words = Vec::new();
         pieces.iter().for_each(|piece| for_each_word(whole_words(piece), |word| words.push(word)));
+        // Pieces are kept apart by something that is no letter.
+        let run = Run::of(&pieces.join(&b' '));
         let longest = pieces.into_iter().max_by_key(Vec::len).filter(|piece| piece.len() >= MIN_LITERAL_BYTES);
         let quick = match longest {
             Some(piece) => Quick::Has(Box::new(Finder::new(&piece).into_owned())),
             None => hir.as_ref().and_then(beginnings).map_or(Quick::Nothing, Quick::Begins),
         };
-        Ok(Self { regex, quick, words })
+        Ok(Self { regex, quick, words, run })
     }
 
     /// Returns the hashes of words of which a block with a match has every one.
     #[must_use]
     pub fn words(&self) -> &[u64] {
         &self.words
+    }
+
+    /// Returns letters that every text with a match has.
+    #[must_use]
+    pub fn run(&self) -> Option<&Run> {
+        self.run.as_ref()
     }
 
     /// Returns whether it is found in `text`.
