@@ -10,6 +10,7 @@ mod commands;
 mod concurrency;
 mod configuration;
 mod crash_analysis;
+mod crash_anomalies;
 mod crash_delivery;
 mod crash_files;
 mod crash_ingest;

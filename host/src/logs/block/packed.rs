@@ -109,8 +109,11 @@ pub(super) fn decode(block: &[u8], first_seq: u64, columns: Columns, keys: Optio
     Ok(batch)
 }
 
+/// Trace and span ids.
+type Ids = (Vec<[u8; 16]>, Vec<[u8; 8]>);
+
 /// Returns the trace and span ids.
-pub(super) fn ids(sections: &Sections<'_>) -> Result<(Vec<[u8; 16]>, Vec<[u8; 8]>), BlockError> {
+pub(super) fn ids(sections: &Sections<'_>) -> Result<Ids, BlockError> {
     let mut reader = Reader(sections.get(2)?);
     Ok((decode_id(&mut reader, sections.rows)?, decode_id(&mut reader, sections.rows)?))
 }

@@ -167,22 +167,27 @@ impl Reading<'_> {
     /// Returns the blocks that now hold records of `plan` and whose words allow a match.
     fn left(&self, plan: &BlockPlan, connection: &rusqlite::Connection) -> rusqlite::Result<Vec<u64>> {
         let by_words = self.matcher.uses_tokens();
-        let sql = if by_words {
-            "SELECT first_seq, filter FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3"
-        } else {
-            "SELECT first_seq FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3"
-        };
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query((plan.day.0, plan.first_seq as i64, plan.last_seq as i64))?;
         let mut left = Vec::new();
+        let mut look = |first_seq: u64, filter: &[u8]| -> rusqlite::Result<()> {
+            let may_match =
+                !by_words || StoredFilter::new(connection, first_seq, filter).ask(|words| self.matcher.may_contain(words))?;
+            left.extend(may_match.then_some(first_seq));
+            Ok(())
+        };
+        // Mostly it is still there. A search by ranges looks at every block before it, too.
+        let (first, last) = (plan.first_seq as i64, plan.last_seq as i64);
+        let mut same =
+            connection.prepare_cached("SELECT filter FROM blocks WHERE first_seq = ?1 AND last_seq = ?2 AND day = ?3")?;
+        let mut rows = same.query((first, last, plan.day.0))?;
+        if let Some(row) = rows.next()? {
+            look(plan.first_seq, row.get_ref(0)?.as_blob()?)?;
+            return Ok(left);
+        }
+        let sql = "SELECT first_seq, filter FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3";
+        let mut merged = connection.prepare_cached(sql)?;
+        let mut rows = merged.query((plan.day.0, first, last))?;
         while let Some(row) = rows.next()? {
-            let first_seq = row.get::<_, i64>(0)? as u64;
-            let may_match = || {
-                StoredFilter::new(connection, first_seq, row.get_ref(1)?.as_blob()?).ask(|words| self.matcher.may_contain(words))
-            };
-            if !by_words || may_match()? {
-                left.push(first_seq);
-            }
+            look(row.get::<_, i64>(0)? as u64, row.get_ref(1)?.as_blob()?)?;
         }
         Ok(left)
     }
@@ -248,6 +253,11 @@ impl Reading<'_> {
             return Ok(());
         }
         let missing = at_once.lacks(self.wants);
+        if missing != Columns::HEAD && rows.count() <= rows.rows() / FEW && Probe::fits(data) {
+            let few = Probe::new(data, &batch)?.take(&rows, self.wants.columns, self.wants.keys.as_deref())?;
+            found(&few, &Bits::all(few.len()));
+            return Ok(());
+        }
         if missing != Columns::HEAD {
             let rest = block::decode_wanted(data, first_seq, &Wants { columns: missing, keys: self.wants.keys.clone() })?;
             add_columns(&mut batch, rest, missing);
