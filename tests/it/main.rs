@@ -6,6 +6,7 @@ mod anomalies;
 mod attack;
 mod channel_dingtalk;
 mod channel_secrets;
+mod client;
 mod commands;
 mod concurrency;
 mod configuration;
