@@ -26,6 +26,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     include_str!("../../migrations/logs/0003_offset_cursor.sql"),
     include_str!("../../migrations/logs/0004_summaries.sql"),
     include_str!("../../migrations/logs/0005_patterns.sql"),
+    include_str!("../../migrations/logs/0006_filter_parts.sql"),
 ];
 /// Files of an older format have no summaries: one that is closed stays as it is until it is next written to.
 const SUMMARIES_SINCE: i64 = 4;

@@ -3,12 +3,12 @@
 use jiff::tz::TimeZone;
 use watchfire_types::{LogBatch, Timestamp};
 
-use super::block::Columns;
+use super::block::Wants;
 use super::query::ast::{Expr, Moment, Place, Test};
 use super::query::bits::Bits;
 use super::query::node::{Meaning, Node, Verdict};
 use super::query::{Field, Query, QueryError};
-use super::tokens::TokenFilter;
+use super::tokens::Words;
 use super::types::LogFilter;
 
 /// A filter made ready: its words compiled once.
@@ -18,7 +18,7 @@ pub struct Matcher {
     /// Event time of every match, as far as the conditions that must all hold say it.
     since: u64,
     until: u64,
-    columns: Columns,
+    wants: Wants,
 }
 
 /// A rough view of a block, by which it can be ruled out unread.
@@ -65,7 +65,7 @@ impl Matcher {
                 (since, until) = (since.max(*from), until.min(*to));
             }
         }
-        Self { columns: node.columns(), node, since, until }
+        Self { wants: Wants { columns: node.columns(), keys: node.keys() }, node, since, until }
     }
 
     /// Checks the text of a filter that looks at each record once: such a one has no pipes, and no time of its own.
@@ -107,7 +107,7 @@ impl Matcher {
 
     /// Returns whether a block with this token filter may hold a match.
     #[must_use]
-    pub fn may_contain(&self, tokens: &TokenFilter<'_>) -> bool {
+    pub fn may_contain(&self, tokens: &dyn Words) -> bool {
         self.node.may_contain(tokens)
     }
 
@@ -119,8 +119,8 @@ impl Matcher {
 
     /// Returns what of a block must be read to decide.
     #[must_use]
-    pub fn columns(&self) -> Columns {
-        self.columns
+    pub fn wants(&self) -> &Wants {
+        &self.wants
     }
 
     /// Returns the rows of `batch` that match, ascending.
@@ -186,6 +186,7 @@ mod tests {
     use watchfire_types::{Severity, ValueRef};
 
     use super::*;
+    use crate::logs::tokens::TokenFilter;
 
     fn batch(bodies: &[&str]) -> LogBatch {
         let mut batch = LogBatch::default();

@@ -5,6 +5,7 @@ pub mod block;
 mod compact;
 pub mod engine;
 mod files;
+mod filter_parts;
 mod held;
 mod intake;
 pub mod matcher;

@@ -12,6 +12,7 @@ use watchfire_types::{Day, LogBatch};
 
 use super::block::{self, Columns};
 use super::files::{DayFile, Files, MIGRATIONS, remove_database};
+use super::filter_parts;
 use super::patterns;
 use super::writer::EncodedBlock;
 use crate::store::StoreError;
@@ -169,7 +170,7 @@ fn without(data: &[u8], first_seq: u64, expired: &BTreeSet<String>) -> Result<Op
     Ok(Some(kept))
 }
 
-/// Copies a block as it is, with its summary.
+/// Copies a block as it is, with its summary and its filter.
 fn copy_row(connection: &Connection, first_seq: u64, row: &Row<'_>, target: &Transaction<'_>) -> rusqlite::Result<()> {
     let columns = row.as_ref().column_count();
     let places: Vec<String> = (1..=columns).map(|place| format!("?{place}")).collect();
@@ -177,6 +178,7 @@ fn copy_row(connection: &Connection, first_seq: u64, row: &Row<'_>, target: &Tra
     target
         .prepare_cached(&format!("INSERT INTO blocks VALUES ({})", places.join(", ")))?
         .execute(rusqlite::params_from_iter(values))?;
+    filter_parts::copy(connection, first_seq, row.get_ref("filter")?.as_blob()?, target)?;
     if DayFile::has_summaries(connection)? {
         let mut select = connection.prepare_cached("SELECT data FROM summaries WHERE first_seq = ?1")?;
         let mut summaries = select.query([first_seq as i64])?;

@@ -67,6 +67,18 @@ pub fn hash_trace(id: &[u8; 16]) -> u64 {
     finish(id.iter().fold(SEED ^ 0x7472_6163_6569_6421, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)))
 }
 
+/// What says which words a block may contain.
+pub trait Words {
+    /// Returns whether a word with this hash may be there. `false` is certain.
+    fn may_contain(&self, word: u64) -> bool;
+
+    /// Returns whether it knows more than the words of bodies and attributes: filters of older blocks do not.
+    fn has_traces(&self) -> bool;
+}
+
+/// Bytes of a bucket, in which all bits of a word lie.
+pub(super) const BUCKET_BYTES: usize = 32;
+
 /// Ends a filter that knows trace ids, attributes of resources, and bytes as they are shown.
 const KNOWS_TRACES: u8 = 1;
 
@@ -88,14 +100,13 @@ impl<'a> TokenFilter<'a> {
         }
         words.extend(batch.trace_id.iter().filter(|id| **id != [0; 16]).map(hash_trace));
         let buckets = (words.len() * BITS_PER_WORD).div_ceil(256).max(1);
-        let mut bits = vec![0; buckets * 32];
+        let mut filter = vec![0; buckets * BUCKET_BYTES];
         for word in words {
-            for (byte, bit) in places(buckets, word) {
-                bits[byte] |= bit;
-            }
+            let start = bucket_of(word, buckets) * BUCKET_BYTES;
+            bits(word).for_each(|(byte, bit)| filter[start + byte] |= bit);
         }
-        bits.push(KNOWS_TRACES);
-        Self(bits.into())
+        filter.push(KNOWS_TRACES);
+        Self(filter.into())
     }
 
     /// Wraps stored bytes. An empty filter rules nothing out.
@@ -109,28 +120,39 @@ impl<'a> TokenFilter<'a> {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
 
-    /// Returns whether it knows more than the words of bodies and attributes: filters of older blocks do not.
-    #[must_use]
-    pub fn has_traces(&self) -> bool {
-        self.0.len() % 32 == 1 && self.0.last() == Some(&KNOWS_TRACES)
+impl Words for TokenFilter<'_> {
+    fn may_contain(&self, word: u64) -> bool {
+        let buckets = self.0.len() / BUCKET_BYTES;
+        if buckets == 0 {
+            return true;
+        }
+        let start = bucket_of(word, buckets) * BUCKET_BYTES;
+        is_in_bucket(word, &self.0[start..start + BUCKET_BYTES])
     }
 
-    /// Returns whether a word with this hash may be there. `false` is certain.
-    #[must_use]
-    pub fn may_contain(&self, word: u64) -> bool {
-        let buckets = self.0.len() / 32;
-        buckets == 0 || places(buckets, word).all(|(byte, bit)| self.0.get(byte).is_none_or(|bits| bits & bit != 0))
+    fn has_traces(&self) -> bool {
+        self.0.len() % BUCKET_BYTES == 1 && self.0.last() == Some(&KNOWS_TRACES)
     }
 }
 
-/// Returns the bytes and bits of a word in a filter of so many buckets.
-fn places(buckets: usize, word: u64) -> impl Iterator<Item = (usize, u8)> {
+/// Returns in which of so many buckets a word is.
+pub(super) fn bucket_of(word: u64, buckets: usize) -> usize {
+    (((word >> 32) * buckets as u64) >> 32) as usize
+}
+
+/// Returns whether a word that belongs into this bucket may be there.
+pub(super) fn is_in_bucket(word: u64, bucket: &[u8]) -> bool {
+    bits(word).all(|(byte, bit)| bucket.get(byte).is_none_or(|bits| bits & bit != 0))
+}
+
+/// Returns the bytes and bits of a word in its bucket.
+fn bits(word: u64) -> impl Iterator<Item = (usize, u8)> {
     const SALT: [u32; 8] = [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
-    let bucket = (((word >> 32) * buckets as u64) >> 32) as usize * 32;
     SALT.into_iter().enumerate().map(move |(lane, salt)| {
         let bit = (word as u32).wrapping_mul(salt) >> 27;
-        (bucket + lane * 4 + (bit >> 3) as usize, 1 << (bit & 7))
+        (lane * 4 + (bit >> 3) as usize, 1 << (bit & 7))
     })
 }
 

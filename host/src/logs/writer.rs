@@ -17,6 +17,7 @@ use watchfire_types::{Day, LogBatch, Timestamp};
 use super::block;
 use super::engine::{self, PATIENT_ROUNDS, SMALL_BLOCKS};
 use super::files::{DayFile, Files, MIGRATIONS, stored_time};
+use super::filter_parts;
 use super::intake::Gathered;
 use super::outlines::{Outline, Outlines};
 use super::patterns;
@@ -163,6 +164,7 @@ impl EncodedBlock {
 
     pub(super) fn insert(&self, transaction: &Transaction<'_>, base: u64, created_at: u64) -> rusqlite::Result<()> {
         let first_seq = (base + self.first_seq) as i64;
+        let filter = filter_parts::insert(transaction, first_seq as u64, &self.filter)?;
         transaction
             .prepare_cached("INSERT INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")?
             .execute(rusqlite::params![
@@ -178,7 +180,7 @@ impl EncodedBlock {
                 self.services,
                 self.raw_bytes as i64,
                 stored_time(created_at),
-                self.filter,
+                &*filter,
                 self.data,
             ])?;
         if let Some(summary) = &self.summary {

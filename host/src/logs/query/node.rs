@@ -11,10 +11,11 @@ use super::bits::Bits;
 use super::field::{Attribute, Field, services};
 use super::pattern::Pattern;
 use super::term::Term;
-use crate::logs::block::Columns;
+use crate::logs::block::probe::Probe;
+use crate::logs::block::{BlockError, Columns};
 use crate::logs::matcher::BlockOutline;
 use crate::logs::summary::SummaryRow;
-use crate::logs::tokens::{TokenFilter, for_each_word};
+use crate::logs::tokens::{Words, for_each_word};
 
 /// With fewer rows left than one in so many, they are looked at one by one and not the whole column at once.
 const FEW: usize = 16;
@@ -172,6 +173,68 @@ impl Node {
         }
     }
 
+    /// Returns the attributes that must be read to decide; `None` if those are all.
+    #[must_use]
+    pub fn keys(&self) -> Option<Vec<String>> {
+        match self {
+            Self::And(parts) | Self::Or(parts) => {
+                parts.iter().map(Self::keys).collect::<Option<Vec<_>>>().map(|keys| keys.concat())
+            }
+            Self::Not(inner) => inner.keys(),
+            Self::Text(Place::Anywhere, _) | Self::Pattern(Place::Anywhere, _) => None,
+            Self::Field(field, _) => Some(field.keys()),
+            _ => Some(Vec::new()),
+        }
+    }
+
+    /// Returns whether [`Self::candidates`] can tell anything.
+    #[must_use]
+    pub fn is_probed(&self) -> bool {
+        match self {
+            Self::And(parts) => parts.iter().any(Self::is_probed),
+            Self::Or(parts) => !parts.is_empty() && parts.iter().all(Self::is_probed),
+            Self::Text(_, term) => term.run().is_some(),
+            Self::Pattern(_, pattern) => pattern.run().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Returns the rows of a block that may meet it, if they are at most `most`.
+    ///
+    /// # Errors
+    /// [`BlockError`] if the block is damaged.
+    pub fn candidates(&self, probe: &mut Probe<'_>, most: usize) -> Result<Option<Bits>, BlockError> {
+        let run = match self {
+            Self::And(parts) => {
+                let mut all: Option<Bits> = None;
+                for part in parts {
+                    match (part.candidates(probe, most)?, &mut all) {
+                        (None, _) => {}
+                        (Some(rows), Some(all)) => all.keep(&rows),
+                        (rows, all) => *all = rows,
+                    }
+                    if all.as_ref().is_some_and(Bits::is_empty) {
+                        break;
+                    }
+                }
+                return Ok(all);
+            }
+            Self::Or(parts) => {
+                let mut any = Bits::none(probe.rows());
+                for part in parts {
+                    let Some(rows) = part.candidates(probe, most)? else { return Ok(None) };
+                    any.add(&rows);
+                }
+                return Ok(Some(any).filter(|any| any.count() <= most));
+            }
+            Self::Text(place, term) => term.run().map(|run| (run, *place)),
+            Self::Pattern(place, pattern) => pattern.run().map(|run| (run, *place)),
+            _ => None,
+        };
+        let Some((run, place)) = run else { return Ok(None) };
+        probe.rows_with(run, place == Place::Anywhere, most)
+    }
+
     /// Returns the rows of `among` that meet it.
     #[must_use]
     pub fn rows(&self, batch: &LogBatch, among: &Bits) -> Bits {
@@ -319,7 +382,7 @@ impl Node {
 
     /// Returns whether a block with these tokens may hold a match.
     #[must_use]
-    pub fn may_contain(&self, tokens: &TokenFilter<'_>) -> bool {
+    pub fn may_contain(&self, tokens: &dyn Words) -> bool {
         let all = |words: &[u64]| words.iter().all(|word| tokens.may_contain(*word));
         match self {
             Self::And(parts) => parts.iter().all(|part| part.may_contain(tokens)),
