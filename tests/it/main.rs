@@ -6,7 +6,6 @@ mod anomalies;
 mod attack;
 mod channel_dingtalk;
 mod channel_secrets;
-mod client;
 mod commands;
 mod concurrency;
 mod configuration;

@@ -13,7 +13,6 @@ mod background;
 mod binary;
 mod client;
 mod clients;
-pub mod example;
 mod fixtures;
 mod host;
 mod https;
