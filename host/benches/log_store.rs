@@ -7,7 +7,8 @@ use std::time::Duration;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use watchfire::clock::Clock;
-use watchfire::logs::block::{self, Columns};
+use watchfire::logs::block::probe::{Probe, Run};
+use watchfire::logs::block::{self, Columns, Wants};
 use watchfire::logs::matcher::Matcher;
 use watchfire::logs::query::Query;
 use watchfire::logs::query::ast::Pipe;
@@ -75,8 +76,23 @@ fn decode_packed(bencher: Bencher<'_, '_>, rows: usize) {
 #[divan::bench]
 fn decode_one_key(bencher: Bencher<'_, '_>) {
     let block = block::pack(&records(50_000), 3);
-    let key = ["http.response.status_code"];
-    bencher.counter(ItemsCount::new(50_000_usize)).bench(|| block::decode_keys(black_box(&block), 1, Columns::HEAD, &key));
+    let columns = Columns { attributes: true, ..Columns::HEAD };
+    let wants = Wants { columns, keys: Some(vec!["http.response.status_code".to_owned()]) };
+    bencher.counter(ItemsCount::new(50_000_usize)).bench(|| block::decode_wanted(black_box(&block), 1, &wants));
+}
+
+#[divan::bench]
+fn probe_rare_word(bencher: Bencher<'_, '_>) {
+    let mut batch = records(50_000);
+    batch.push(&RecordHead::default(), ValueRef::Text("found the needle"));
+    let block = block::pack(&batch, 3);
+    let run = Run::of(b"needle").expect("it is long enough");
+    bencher.counter(ItemsCount::new(50_000_usize)).bench(|| {
+        let head = block::decode(black_box(&block), 1, Columns::HEAD).expect("it has just been written");
+        let mut probe = Probe::new(&block, &head).expect("it has just been written");
+        let rows = probe.rows_with(&run, true, 1_000).expect("it has just been written").expect("there is one");
+        probe.take(&rows, Columns::ALL, None)
+    });
 }
 
 #[divan::bench(args = [1_000, 50_000])]

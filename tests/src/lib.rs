@@ -31,7 +31,7 @@ mod webhook;
 mod wire;
 
 pub use client::{Answer, Client, EventStream, StreamedRecord};
-pub use clients::{output, run_node, run_python};
+pub use clients::{output, run_node, run_python, run_python_tests};
 pub use fixtures::{error_burst_rule, merge, minimal_configuration, webhook_receiver};
 pub use https::HttpsReceiver;
 pub use installation::{Finished, Installation};

@@ -7,6 +7,7 @@
 
 mod numbers;
 mod packed;
+pub mod probe;
 mod rows;
 mod template;
 mod templates;
@@ -42,6 +43,43 @@ impl Columns {
     pub const ALL: Self = Self { ids: true, body: true, attributes: true };
     /// Time, severity and resource only.
     pub const HEAD: Self = Self { ids: false, body: false, attributes: false };
+}
+
+/// What a reader wants of a block, beside the head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// The columns.
+    pub columns: Columns,
+    /// Keys of the attributes that are enough; `None` for all.
+    pub keys: Option<Vec<String>>,
+}
+
+impl Wants {
+    /// Everything.
+    pub const ALL: Self = Self { columns: Columns::ALL, keys: None };
+
+    /// Returns the columns that `other` has and it has not, or not with all keys.
+    #[must_use]
+    pub fn lacks(&self, other: &Self) -> Columns {
+        let has_keys = match (&self.keys, &other.keys) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(others)) => others.iter().all(|key| own.contains(key)),
+        };
+        let attributes = other.columns.attributes && !(self.columns.attributes && has_keys);
+        Columns { attributes, ..other.columns.without(self.columns) }
+    }
+
+    /// Returns what is in either.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let keys = match (self.columns.attributes, other.columns.attributes) {
+            (true, true) => self.keys.as_ref().zip(other.keys.as_ref()).map(|(own, others)| [&own[..], others].concat()),
+            (true, false) => self.keys.clone(),
+            (false, _) => other.keys.clone(),
+        };
+        Self { columns: self.columns.or(other.columns), keys }
+    }
 }
 
 /// Why a block cannot be read.
@@ -101,15 +139,14 @@ pub fn decode(block: &[u8], first_seq: u64, columns: Columns) -> Result<LogBatch
     }
 }
 
-/// As [`decode`], but of the attributes only those with one of `keys`, if the format allows it; others may be there, too.
+/// As [`decode`], but of the attributes only those that are wanted, if the format allows it; others may be there, too.
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_keys(block: &[u8], first_seq: u64, columns: Columns, keys: &[&str]) -> Result<LogBatch, BlockError> {
-    let columns = Columns { attributes: columns.attributes || !keys.is_empty(), ..columns };
+pub fn decode_wanted(block: &[u8], first_seq: u64, wants: &Wants) -> Result<LogBatch, BlockError> {
     match block.first() {
-        Some(&packed::FORMAT) => packed::decode(block, first_seq, columns, Some(keys)),
-        _ => decode(block, first_seq, columns),
+        Some(&packed::FORMAT) => packed::decode(block, first_seq, wants.columns, wants.keys.as_deref()),
+        _ => decode(block, first_seq, wants.columns),
     }
 }
 
@@ -334,7 +371,11 @@ pub(crate) mod tests {
         let whole = fixture();
         let block = pack(&whole, 3);
         for keys in [&["status"][..], &["rare", "path"], &["absent"]] {
-            let read = decode_keys(&block, 1_000, Columns::HEAD, keys).unwrap();
+            let wants = |keys: &[&str]| Wants {
+                columns: Columns { attributes: true, ..Columns::HEAD },
+                keys: Some(keys.iter().map(|key| (*key).to_owned()).collect()),
+            };
+            let read = decode_wanted(&block, 1_000, &wants(keys)).unwrap();
             for row in 0..whole.len() {
                 let wanted: Vec<_> = whole.attributes(row).filter(|(key, _)| keys.contains(key)).collect();
                 assert_eq!(read.attributes(row).collect::<Vec<_>>(), wanted);
@@ -345,6 +386,7 @@ pub(crate) mod tests {
         let last = broken.len() - 1;
         broken[last] ^= 1;
         assert!(matches!(decode(&broken, 1_000, Columns::ALL), Err(BlockError::Checksum(_))));
-        decode_keys(&broken, 1_000, Columns::HEAD, &["status"]).unwrap();
+        let wants = Wants { columns: Columns { attributes: true, ..Columns::HEAD }, keys: Some(vec!["status".into()]) };
+        decode_wanted(&broken, 1_000, &wants).unwrap();
     }
 }

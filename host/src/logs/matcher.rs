@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use watchfire_types::{LogBatch, Timestamp};
 
-use super::block::Columns;
+use super::block::Wants;
 use super::query::ast::{Expr, Moment, Place, Test};
 use super::query::bits::Bits;
 use super::query::node::{Meaning, Node, Verdict};
@@ -18,7 +18,7 @@ pub struct Matcher {
     /// Event time of every match, as far as the conditions that must all hold say it.
     since: u64,
     until: u64,
-    columns: Columns,
+    wants: Wants,
 }
 
 /// A rough view of a block, by which it can be ruled out unread.
@@ -65,7 +65,7 @@ impl Matcher {
                 (since, until) = (since.max(*from), until.min(*to));
             }
         }
-        Self { columns: node.columns(), node, since, until }
+        Self { wants: Wants { columns: node.columns(), keys: node.keys() }, node, since, until }
     }
 
     /// Checks the text of a filter that looks at each record once: such a one has no pipes, and no time of its own.
@@ -119,8 +119,8 @@ impl Matcher {
 
     /// Returns what of a block must be read to decide.
     #[must_use]
-    pub fn columns(&self) -> Columns {
-        self.columns
+    pub fn wants(&self) -> &Wants {
+        &self.wants
     }
 
     /// Returns the rows of `batch` that match, ascending.

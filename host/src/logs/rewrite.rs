@@ -178,7 +178,7 @@ fn copy_row(connection: &Connection, first_seq: u64, row: &Row<'_>, target: &Tra
     target
         .prepare_cached(&format!("INSERT INTO blocks VALUES ({})", places.join(", ")))?
         .execute(rusqlite::params_from_iter(values))?;
-    filter_parts::copy(connection, first_seq as u64, row.get_ref("filter")?.as_blob()?, target)?;
+    filter_parts::copy(connection, first_seq, row.get_ref("filter")?.as_blob()?, target)?;
     if DayFile::has_summaries(connection)? {
         let mut select = connection.prepare_cached("SELECT data FROM summaries WHERE first_seq = ?1")?;
         let mut summaries = select.query([first_seq as i64])?;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering as Memory};
 use parking_lot::Mutex;
 use watchfire_types::{LogBatch, LogRecord};
 
-use super::block::Columns;
+use super::block::Wants;
 use super::files::{BlockPlan, Files};
 use super::held::Held;
 use super::matcher::Matcher;
@@ -128,7 +128,7 @@ impl Search {
         let reading = Reading {
             matcher: &self.matcher,
             within: ALWAYS,
-            columns: Columns::ALL,
+            wants: &Wants::ALL,
             claims: None,
             control: &self.control,
             damaged: &self.damaged,

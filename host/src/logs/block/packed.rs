@@ -16,6 +16,7 @@ use super::super::varint::{Reader, put};
 use super::numbers::{self, Order};
 use super::texts::{self, Column, Ways};
 use super::{BlockError, Columns, MAX_SECTION_BYTES, empty_values, put_packed, rows, take_packed};
+use crate::logs::query::bits::Bits;
 
 pub(super) const FORMAT: u8 = 3;
 const HEADER_BYTES: usize = 13;
@@ -80,40 +81,57 @@ fn checksum(header: &[u8], directory: &[u8]) -> u32 {
 }
 
 /// Decodes a block of this format; of the attributes, with `keys`, only those.
-pub(super) fn decode(block: &[u8], first_seq: u64, columns: Columns, keys: Option<&[&str]>) -> Result<LogBatch, BlockError> {
+pub(super) fn decode(block: &[u8], first_seq: u64, columns: Columns, keys: Option<&[String]>) -> Result<LogBatch, BlockError> {
     let sections = Sections::new(block)?;
     let rows = sections.rows;
     let mut batch = LogBatch::default();
-    let mut names = Reader(sections.get(0)?);
-    rows::decode_dictionary(&take_packed(&mut names)?, &mut batch)?;
-    let common = names.count_of(sections.entries.len() - FIXED)?;
-    let common = numbers::decode(&mut names, common)?;
+    rows::decode_dictionary(&take_packed(&mut Reader(sections.get(0)?))?, &mut batch)?;
     decode_head(sections.get(1)?, rows, first_seq, &mut batch)?;
     if columns.ids {
-        let mut reader = Reader(sections.get(2)?);
-        batch.trace_id = decode_id(&mut reader, rows)?;
-        batch.span_id = decode_id(&mut reader, rows)?;
+        (batch.trace_id, batch.span_id) = ids(&sections)?;
     } else {
         batch.trace_id = vec![[0; 16]; rows];
         batch.span_id = vec![[0; 8]; rows];
     }
-    batch.body = if columns.body { decode_values(&mut Reader(sections.get(3)?), rows)? } else { empty_values(rows) };
+    batch.body = if columns.body {
+        let (kinds, texts) = body(&sections)?;
+        ValueColumn { kind: kinds.into_iter().map(|kind| kind as u8).collect(), data: texts.into_texts(rows)? }
+    } else {
+        empty_values(rows)
+    };
     if columns.attributes {
-        decode_attributes(&sections, &common, keys, &mut batch)?;
+        let is_wanted = |key: &str| keys.is_none_or(|keys| keys.iter().any(|wanted| wanted == key));
+        let attributes = attributes(&sections, batch.dict.strings(), &is_wanted)?;
+        attributes.append(&Bits::all(rows), None, &mut batch)?;
     } else {
         batch.attribute_ends = vec![0; rows];
     }
     Ok(batch)
 }
 
+/// Trace and span ids.
+type Ids = (Vec<[u8; 16]>, Vec<[u8; 8]>);
+
+/// Returns the trace and span ids.
+pub(super) fn ids(sections: &Sections<'_>) -> Result<Ids, BlockError> {
+    let mut reader = Reader(sections.get(2)?);
+    Ok((decode_id(&mut reader, sections.rows)?, decode_id(&mut reader, sections.rows)?))
+}
+
+/// Returns the kinds and texts of the bodies.
+pub(super) fn body<'a>(sections: &Sections<'a>) -> Result<(Vec<u64>, Column<'a>), BlockError> {
+    let mut reader = Reader(sections.get(3)?);
+    Ok((numbers::decode(&mut reader, sections.rows)?, Column::decode(&mut reader, sections.rows, 0)?))
+}
+
 /// The frame of a block: where each section lies.
-struct Sections<'a> {
-    rows: usize,
+pub(super) struct Sections<'a> {
+    pub(super) rows: usize,
     entries: Vec<(&'a [u8], u32)>,
 }
 
 impl<'a> Sections<'a> {
-    fn new(block: &'a [u8]) -> Result<Self, BlockError> {
+    pub(super) fn new(block: &'a [u8]) -> Result<Self, BlockError> {
         let number = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u32::from_le_bytes(*bytes)).ok_or(BlockError::Length);
         let (header, rest) = block.split_at_checked(HEADER_BYTES).ok_or(BlockError::Length)?;
         let (rows, count) = (number(&header[1..])? as usize, number(&header[5..])? as usize);
@@ -268,11 +286,6 @@ fn encode_values(values: &ValueColumn, level: i32) -> Vec<u8> {
     out
 }
 
-fn decode_values(reader: &mut Reader<'_>, rows: usize) -> Result<ValueColumn, BlockError> {
-    let kind = numbers::decode(reader, rows)?.into_iter().map(|kind| kind as u8).collect();
-    Ok(ValueColumn { kind, data: Column::decode(reader, rows, 0)?.into_texts(rows)? })
-}
-
 /// The attributes of a batch by key.
 struct Keys {
     /// Keys in the order in which they first come, and the values of each.
@@ -317,45 +330,49 @@ fn encode_shapes(batch: &LogBatch, keys: &Keys, level: i32) -> Vec<u8> {
     out
 }
 
-fn decode_attributes(
-    sections: &Sections<'_>,
-    common: &[u64],
-    wanted: Option<&[&str]>,
-    batch: &mut LogBatch,
-) -> Result<(), BlockError> {
+/// Which keys each record has.
+pub(super) struct Shapes {
+    /// The distinct lists of keys.
+    pub(super) keys: Vec<Vec<u64>>,
+    /// Which one each row has.
+    pub(super) places: Vec<u64>,
+}
+
+/// The attributes of a block, by key.
+pub(super) struct Attributes<'a> {
+    pub(super) shapes: Shapes,
+    /// Each key and how many values it has, in the order in which they first come.
+    pub(super) keys: Vec<(u64, usize)>,
+    /// Kinds and texts of each; `None` of keys that nobody wants.
+    pub(super) columns: Vec<Option<(Vec<u64>, Column<'a>)>>,
+    /// Where each string of the dictionary stands among the keys.
+    slots: Vec<usize>,
+}
+
+/// Reads the attributes whose keys are wanted. `strings` is the dictionary.
+pub(super) fn attributes<'a>(
+    sections: &Sections<'a>,
+    strings: &[String],
+    is_wanted: &dyn Fn(&str) -> bool,
+) -> Result<Attributes<'a>, BlockError> {
+    let mut names = Reader(sections.get(0)?);
+    take_packed(&mut names)?;
+    let common = names.count_of(sections.entries.len() - FIXED)?;
+    let common = numbers::decode(&mut names, common)?;
     let rows = sections.rows;
     let mut reader = Reader(sections.get(4)?);
-    let shapes = reader.count_of(rows)?;
-    let lengths = numbers::decode(&mut reader, shapes)?;
-    let members = lengths.iter().fold(0_u64, |sum, length| sum.saturating_add(*length)) as usize;
-    if members > MAX_ATTRIBUTES {
-        return Err(BlockError::Length);
-    }
-    let members = numbers::decode(&mut reader, members)?;
-    let places = numbers::decode(&mut reader, rows)?;
-    let strings = batch.dict.strings();
-    if members.iter().any(|key| *key >= strings.len() as u64) {
-        return Err(BlockError::Length);
-    }
-    let mut shape_keys: Vec<&[u64]> = Vec::with_capacity(shapes);
-    let mut rest = members.as_slice();
-    for length in &lengths {
-        let (shape, left) = rest.split_at_checked(*length as usize).ok_or(BlockError::Length)?;
-        shape_keys.push(shape);
-        rest = left;
-    }
-    let row_shapes: Vec<&[u64]> = looked_up(&places, &shape_keys)?;
+    let shapes = decode_shapes(&mut reader, rows, strings.len())?;
     // Keys in the order in which they first come, as they were written.
     let mut slots = vec![usize::MAX; strings.len()];
     let mut keys: Vec<(u64, usize)> = Vec::new();
-    let mut rows_of_shape = vec![0_usize; shapes];
-    for place in &places {
+    let mut rows_of_shape = vec![0_usize; shapes.keys.len()];
+    for place in &shapes.places {
         rows_of_shape[*place as usize] += 1;
     }
     let mut total = 0_usize;
-    for (shape, count) in shape_keys.iter().zip(&rows_of_shape) {
+    for (shape, count) in shapes.keys.iter().zip(&rows_of_shape) {
         total = total.saturating_add(shape.len().saturating_mul(*count));
-        for key in *shape {
+        for key in shape {
             let slot = &mut slots[*key as usize];
             if *slot == usize::MAX {
                 *slot = keys.len();
@@ -371,12 +388,12 @@ fn decode_attributes(
     for (place, key) in common.iter().enumerate() {
         *own_sections.get_mut(*key as usize).ok_or(BlockError::Length)? = Some(FIXED + place);
     }
-    let is_wanted = |key: u64| wanted.is_none_or(|wanted| wanted.contains(&strings[key as usize].as_str()));
-    let mut columns: Vec<Option<(Vec<u64>, Column<'_>)>> = Vec::with_capacity(keys.len());
+    let mut columns = Vec::with_capacity(keys.len());
     for (key, count) in &keys {
         let own = own_sections[*key as usize];
+        let is_wanted = is_wanted(&strings[*key as usize]);
         let mut section = match own {
-            Some(_) if !is_wanted(*key) => {
+            Some(_) if !is_wanted => {
                 columns.push(None);
                 continue;
             }
@@ -389,26 +406,67 @@ fn decode_attributes(
         if own.is_none() {
             reader.0 = section.0;
         }
-        columns.push(is_wanted(*key).then_some((kinds, column)));
+        columns.push(is_wanted.then_some((kinds, column)));
     }
-    let mut next = vec![0_usize; keys.len()];
-    batch.attribute_ends.reserve(rows);
-    let TextColumn { offsets, bytes } = &mut batch.attribute_value.data;
-    for shape in row_shapes {
-        for key in shape {
-            let slot = slots[*key as usize];
-            let Some((kinds, column)) = &columns[slot] else { continue };
-            let row = next[slot];
-            next[slot] += 1;
-            batch.attribute_key.push(*key as u32);
-            batch.attribute_value.kind.push(kinds[row] as u8);
-            column.append(row, bytes);
-            if bytes.len() > MAX_SECTION_BYTES {
-                return Err(BlockError::Length);
+    Ok(Attributes { shapes, keys, columns, slots })
+}
+
+fn decode_shapes(reader: &mut Reader<'_>, rows: usize, strings: usize) -> Result<Shapes, BlockError> {
+    let shapes = reader.count_of(rows)?;
+    let lengths = numbers::decode(reader, shapes)?;
+    let members = lengths.iter().fold(0_u64, |sum, length| sum.saturating_add(*length)) as usize;
+    if members > MAX_ATTRIBUTES {
+        return Err(BlockError::Length);
+    }
+    let members = numbers::decode(reader, members)?;
+    let places = numbers::decode(reader, rows)?;
+    if members.iter().any(|key| *key >= strings as u64) || places.iter().any(|place| *place >= shapes as u64) {
+        return Err(BlockError::Length);
+    }
+    let mut keys = Vec::with_capacity(shapes);
+    let mut rest = members.as_slice();
+    for length in &lengths {
+        let (shape, left) = rest.split_at_checked(*length as usize).ok_or(BlockError::Length)?;
+        keys.push(shape.to_vec());
+        rest = left;
+    }
+    Ok(Shapes { keys, places })
+}
+
+impl Attributes<'_> {
+    /// Appends those of `wanted` rows to `batch`, with `keys` only these.
+    pub(super) fn append(&self, wanted: &Bits, keys: Option<&[String]>, batch: &mut LogBatch) -> Result<(), BlockError> {
+        let is_wanted = |key: u64| keys.is_none_or(|keys| keys.iter().any(|name| name == batch.dict.get(key as u32)));
+        let columns: Vec<_> =
+            self.keys.iter().zip(&self.columns).map(|((key, _), column)| column.as_ref().filter(|_| is_wanted(*key))).collect();
+        let mut next = vec![0_usize; self.keys.len()];
+        batch.attribute_ends.reserve(wanted.rows());
+        let values = &mut batch.attribute_value;
+        for (row, place) in self.shapes.places.iter().enumerate() {
+            let is_wanted = wanted.has(row);
+            for key in &self.shapes.keys[*place as usize] {
+                let slot = self.slots[*key as usize];
+                let index = next[slot];
+                next[slot] += 1;
+                let Some((kinds, texts)) = columns[slot].filter(|_| is_wanted) else { continue };
+                batch.attribute_key.push(*key as u32);
+                values.kind.push(kinds[index] as u8);
+                texts.append(index, &mut values.data.bytes);
+                end_row(&mut values.data)?;
             }
-            offsets.push(bytes.len() as u32);
+            if is_wanted {
+                batch.attribute_ends.push(batch.attribute_key.len() as u32);
+            }
         }
-        batch.attribute_ends.push(batch.attribute_key.len() as u32);
+        Ok(())
     }
+}
+
+/// Ends a row whose bytes have been appended.
+pub(super) fn end_row(texts: &mut TextColumn) -> Result<(), BlockError> {
+    if texts.bytes.len() > MAX_SECTION_BYTES {
+        return Err(BlockError::Length);
+    }
+    texts.offsets.push(texts.bytes.len() as u32);
     Ok(())
 }

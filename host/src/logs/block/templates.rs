@@ -11,10 +11,12 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use watchfire_types::log::TextColumn;
 
 use super::super::varint::{Reader, put};
+use super::BlockError;
 use super::numbers::{self, Order};
+use super::probe::Run;
 use super::template::{HOLE, split};
 use super::texts::{self, Column, Ways};
-use super::{BlockError, MAX_SECTION_BYTES};
+use crate::logs::query::bits::Bits;
 
 /// Fewer rows are not worth it.
 const LEAST_ROWS: usize = 32;
@@ -127,78 +129,155 @@ pub(super) fn encode(rows: &[&[u8]], level: i32) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// A template while rows are put together.
-struct Parts<'a> {
-    /// What stands before each hole, and after the last one.
-    literals: Vec<&'a [u8]>,
-    /// A column for each hole; empty if its variables lie with those of others.
-    columns: Vec<Column<'a>>,
-    /// The next row of the columns, or the next variable among those of others.
-    next: usize,
+/// Texts in the way they lie: none is put together before it is asked for.
+pub(super) struct Templates<'a> {
+    /// Bytes of all rows, as far as that is believed.
+    all_bytes: usize,
+    /// The templates, with their holes.
+    texts: TextColumn,
+    parts: Vec<Parts<'a>>,
+    /// How many templates, the first ones, have columns of their own.
+    common: usize,
+    /// Of each row: 0, or its template from 1.
+    places: Vec<u64>,
+    /// Of each row: the how manieth of its template it is.
+    ranks: Vec<u32>,
+    /// Rows without a template.
+    kept: TextColumn,
+    /// Variables of all templates that are not common, and how many they are.
+    others: (Column<'a>, usize),
 }
 
-/// Reads what [`encode`] has written; its columns are `depth` columns within another.
-pub(super) fn decode(reader: &mut Reader<'_>, count: usize, depth: usize) -> Result<TextColumn, BlockError> {
-    let (templates, common) = (reader.number()? as usize, reader.number()? as usize);
-    let all_bytes = (reader.number()? as usize).min(MAX_RESERVED_BYTES);
-    if templates > count || common > templates {
-        return Err(BlockError::Length);
-    }
-    let texts = Column::decode(reader, templates, depth)?.into_texts(templates)?;
-    let places = numbers::decode(reader, count)?;
-    let mut rows_of = vec![0_usize; templates + 1];
-    for place in &places {
-        *rows_of.get_mut(*place as usize).ok_or(BlockError::Length)? += 1;
-    }
-    let kept = Column::decode(reader, rows_of[0], depth)?.into_texts(rows_of[0])?;
-    let mut parts: Vec<Parts<'_>> = (0..templates)
-        .map(|place| Parts { literals: texts.get(place).split(|byte| *byte == HOLE).collect(), columns: Vec::new(), next: 0 })
-        .collect();
-    let variables = |parts: &Parts<'_>, rows: usize| (parts.literals.len() - 1).saturating_mul(rows);
-    let all = parts.iter().zip(&rows_of[1..]).map(|(parts, rows)| variables(parts, *rows)).fold(0, usize::saturating_add);
-    if all > MAX_VARIABLES {
-        return Err(BlockError::Length);
-    }
-    for (parts, rows) in parts[..common].iter_mut().zip(&rows_of[1..]) {
-        let holes = parts.literals.len() - 1;
-        parts.columns = (0..holes).map(|_| Column::decode(reader, *rows, depth)).collect::<Result<_, _>>()?;
-    }
-    let mut others = 0;
-    for (parts, rows) in parts.iter_mut().zip(&rows_of[1..]).skip(common) {
-        parts.next = others;
-        others += variables(parts, *rows);
-    }
-    let others = Column::decode(reader, others, depth)?;
+/// A template while rows are put together.
+struct Parts<'a> {
+    /// Where what stands before each hole, and after the last one, lies in the texts.
+    literals: Vec<(u32, u32)>,
+    /// A column for each hole; empty if its variables lie with those of others.
+    columns: Vec<Column<'a>>,
+    /// Where its variables begin among those of others.
+    first: usize,
+    /// How many rows it has.
+    rows: usize,
+}
 
-    let mut whole = TextColumn { offsets: Vec::with_capacity(count + 1), bytes: Vec::with_capacity(all_bytes) };
-    whole.offsets.push(0);
-    let mut next_kept = 0;
-    for place in places {
-        match (place as usize).checked_sub(1) {
-            None => {
-                whole.bytes.extend_from_slice(kept.get(next_kept));
-                next_kept += 1;
-            }
-            Some(place) => {
-                let is_common = place < common;
-                let Parts { literals, columns, next } = &mut parts[place];
-                whole.bytes.extend_from_slice(literals[0]);
-                for (hole, literal) in literals[1..].iter().enumerate() {
-                    if is_common {
-                        columns[hole].append(*next, &mut whole.bytes);
-                    } else {
-                        others.append(*next, &mut whole.bytes);
-                        *next += 1;
-                    }
-                    whole.bytes.extend_from_slice(literal);
-                }
-                *next += usize::from(is_common);
-            }
-        }
-        if whole.bytes.len() > MAX_SECTION_BYTES {
+impl<'a> Templates<'a> {
+    /// Reads what [`encode`] has written; its columns are `depth` columns within another.
+    pub(super) fn read(reader: &mut Reader<'a>, count: usize, depth: usize) -> Result<Self, BlockError> {
+        let (templates, common) = (reader.number()? as usize, reader.number()? as usize);
+        let all_bytes = (reader.number()? as usize).min(MAX_RESERVED_BYTES);
+        if templates > count || common > templates {
             return Err(BlockError::Length);
         }
-        whole.offsets.push(whole.bytes.len() as u32);
+        let texts = Column::decode(reader, templates, depth)?.into_texts(templates)?;
+        let places = numbers::decode(reader, count)?;
+        let mut rows_of = vec![0_usize; templates + 1];
+        let mut ranks = Vec::with_capacity(count);
+        for place in &places {
+            let rows = rows_of.get_mut(*place as usize).ok_or(BlockError::Length)?;
+            ranks.push(*rows as u32);
+            *rows += 1;
+        }
+        let kept = Column::decode(reader, rows_of[0], depth)?.into_texts(rows_of[0])?;
+        let mut parts: Vec<Parts<'_>> = (0..templates)
+            .map(|place| Parts { literals: literals(&texts, place), columns: Vec::new(), first: 0, rows: rows_of[place + 1] })
+            .collect();
+        let variables = |parts: &Parts<'_>, rows: usize| (parts.literals.len() - 1).saturating_mul(rows);
+        let all = parts.iter().zip(&rows_of[1..]).map(|(parts, rows)| variables(parts, *rows)).fold(0, usize::saturating_add);
+        if all > MAX_VARIABLES {
+            return Err(BlockError::Length);
+        }
+        for (parts, rows) in parts[..common].iter_mut().zip(&rows_of[1..]) {
+            let holes = parts.literals.len() - 1;
+            parts.columns = (0..holes).map(|_| Column::decode(reader, *rows, depth)).collect::<Result<_, _>>()?;
+        }
+        let mut others = 0;
+        for (parts, rows) in parts.iter_mut().zip(&rows_of[1..]).skip(common) {
+            parts.first = others;
+            others += variables(parts, *rows);
+        }
+        let others = (Column::decode(reader, others, depth)?, others);
+        Ok(Self { all_bytes, texts, parts, common, places, ranks, kept, others })
     }
-    Ok(whole)
+
+    /// Returns how many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Returns how many bytes to reserve for all of them.
+    pub(super) fn all_bytes(&self) -> usize {
+        self.all_bytes
+    }
+
+    /// Appends the text of row `row`.
+    #[inline]
+    pub(super) fn append(&self, row: usize, out: &mut Vec<u8>) {
+        let rank = self.ranks[row] as usize;
+        let Some(place) = (self.places[row] as usize).checked_sub(1) else {
+            out.extend_from_slice(self.kept.get(rank));
+            return;
+        };
+        let Parts { literals, columns, first, .. } = &self.parts[place];
+        let text = |(start, end): (u32, u32)| &self.texts.bytes[start as usize..end as usize];
+        out.extend_from_slice(text(literals[0]));
+        for (hole, literal) in literals[1..].iter().enumerate() {
+            if place < self.common {
+                columns[hole].append(rank, out);
+            } else {
+                self.others.0.append(first + rank * (literals.len() - 1) + hole, out);
+            }
+            out.extend_from_slice(text(*literal));
+        }
+    }
+
+    /// Returns the rows that may have `run`: those whose template or one of whose variables has it.
+    pub(super) fn rows_with(&self, run: &Run) -> Option<Bits> {
+        let of_template: Vec<bool> = (0..self.parts.len()).map(|place| run.is_in(self.texts.get(place))).collect();
+        let of_kept = run.rows_of(&self.kept);
+        let of_variables: Vec<Option<Bits>> = self
+            .parts
+            .iter()
+            .map(|parts| {
+                parts.columns.iter().filter_map(|column| column.rows_with(run, parts.rows)).reduce(|mut all, more| {
+                    all.add(&more);
+                    all
+                })
+            })
+            .collect();
+        let of_others = self.others.0.rows_with(run, self.others.1);
+        if of_kept.is_none() && of_others.is_none() && !of_template.contains(&true) && of_variables.iter().all(Option::is_none) {
+            return None;
+        }
+        let mut rows = Bits::none(self.len());
+        for (row, (place, rank)) in self.places.iter().zip(&self.ranks).enumerate() {
+            let rank = *rank as usize;
+            let is_there = match (*place as usize).checked_sub(1) {
+                None => of_kept.as_ref().is_some_and(|kept| kept.has(rank)),
+                Some(place) if of_template[place] => true,
+                Some(place) if place < self.common => of_variables[place].as_ref().is_some_and(|rows| rows.has(rank)),
+                Some(place) => of_others.as_ref().is_some_and(|others| {
+                    let Parts { literals, first, .. } = &self.parts[place];
+                    let holes = literals.len() - 1;
+                    (0..holes).any(|hole| others.has(first + rank * holes + hole))
+                }),
+            };
+            if is_there {
+                rows.set(row);
+            }
+        }
+        Some(rows)
+    }
+}
+
+/// Returns where the literals of template `place` lie.
+fn literals(texts: &TextColumn, place: usize) -> Vec<(u32, u32)> {
+    let (mut start, end) = (texts.offsets[place], texts.offsets[place + 1]);
+    let mut literals = Vec::new();
+    for hole in memchr::memchr_iter(HOLE, texts.get(place)) {
+        let hole = texts.offsets[place] + hole as u32;
+        literals.push((start, hole));
+        start = hole + 1;
+    }
+    literals.push((start, end));
+    literals
 }

@@ -7,7 +7,10 @@ use watchfire_types::log::TextColumn;
 
 use super::super::varint::{Reader, put, put_bytes};
 use super::numbers::{self, Order};
-use super::{BlockError, MAX_SECTION_BYTES, put_packed, take_packed, templates};
+use super::probe::Run;
+use super::templates::{self, Templates};
+use super::{BlockError, MAX_SECTION_BYTES, put_packed, take_packed};
+use crate::logs::query::bits::Bits;
 
 /// All are equal: the text.
 const EQUAL: u8 = 0;
@@ -192,6 +195,7 @@ pub(super) enum Column<'a> {
     Addresses(Vec<u64>),
     Hex { bytes: Cow<'a, [u8]>, digits: usize, upper: bool },
     Dictionary(TextColumn, Vec<u64>),
+    Templates(Box<Templates<'a>>),
     Whole(TextColumn),
 }
 
@@ -237,7 +241,7 @@ impl<'a> Column<'a> {
                 }
                 Self::Dictionary(values, index)
             }
-            TEMPLATES if depth < MAX_DEPTH => Self::Whole(templates::decode(reader, count, depth + 1)?),
+            TEMPLATES if depth < MAX_DEPTH => Self::Templates(Box::new(Templates::read(reader, count, depth + 1)?)),
             PLAIN => {
                 let lengths = numbers::decode(reader, count)?;
                 let bytes = take_packed(reader)?.into_owned();
@@ -278,7 +282,35 @@ impl<'a> Column<'a> {
                 append_hex(&bytes[row * stored..(row + 1) * stored], digits % 2, *upper, out);
             }
             Self::Dictionary(values, index) => out.extend_from_slice(values.get(index[row] as usize)),
+            Self::Templates(templates) => templates.append(row, out),
             Self::Whole(texts) => out.extend_from_slice(texts.get(row)),
+        }
+    }
+
+    /// Returns those of all `count` rows that may have `run`; `None` if there is none.
+    pub(super) fn rows_with(&self, run: &Run, count: usize) -> Option<Bits> {
+        match self {
+            // These have no letters.
+            Self::Numbers(_) | Self::Padded(..) | Self::Sized(..) | Self::Addresses(_) => None,
+            Self::Equal(text) => run.is_in(text).then(|| Bits::all(count)),
+            Self::Hex { .. } if !run.is_hexadecimal() => None,
+            Self::Hex { .. } => {
+                let mut texts = TextColumn::default();
+                for row in 0..count {
+                    self.append(row, &mut texts.bytes);
+                    texts.offsets.push(texts.bytes.len() as u32);
+                }
+                run.rows_of(&texts)
+            }
+            Self::Dictionary(values, index) => {
+                let of_values = run.rows_of(values)?;
+                let mut rows = Bits::none(index.len());
+                let found = index.iter().enumerate().filter(|(_, place)| of_values.has(**place as usize));
+                found.for_each(|(row, _)| rows.set(row));
+                Some(rows)
+            }
+            Self::Templates(templates) => templates.rows_with(run),
+            Self::Whole(texts) => run.rows_of(texts),
         }
     }
 
@@ -287,7 +319,12 @@ impl<'a> Column<'a> {
         if let Self::Whole(texts) = self {
             return if texts.len() == count { Ok(texts) } else { Err(BlockError::Length) };
         }
-        let mut texts = TextColumn { offsets: Vec::with_capacity(count + 1), bytes: Vec::with_capacity(count * 8) };
+        let bytes = match &self {
+            Self::Templates(templates) if templates.len() != count => return Err(BlockError::Length),
+            Self::Templates(templates) => templates.all_bytes(),
+            _ => count * 8,
+        };
+        let mut texts = TextColumn { offsets: Vec::with_capacity(count + 1), bytes: Vec::with_capacity(bytes) };
         texts.offsets.push(0);
         for row in 0..count {
             self.append(row, &mut texts.bytes);

@@ -12,7 +12,7 @@ use super::node::Meaning;
 use super::run::RunError;
 use super::scan::{ALWAYS, Control, Reading};
 use crate::logs::Logs;
-use crate::logs::block::Columns;
+use crate::logs::block::Wants;
 use crate::logs::files::BlockPlan;
 use crate::logs::matcher::Matcher;
 use crate::store::StoreError;
@@ -57,7 +57,7 @@ impl Logs {
         let reading = Reading {
             matcher: &matcher,
             within: ALWAYS,
-            columns: Columns::ALL,
+            wants: &Wants::ALL,
             claims: None,
             control: &control,
             damaged: &self.0.damaged,
@@ -115,7 +115,7 @@ impl Logs {
         let meaning = Meaning { now: watchfire_types::Timestamp::MAX, zone: &utc, patterns: &|id| vec![id] };
         let matcher = Matcher::of(&Expr::and(vec![kin.clone(), range]), &meaning);
         let reading =
-            Reading { matcher: &matcher, within: ALWAYS, columns: Columns::ALL, claims: None, control, damaged: &self.0.damaged };
+            Reading { matcher: &matcher, within: ALWAYS, wants: &Wants::ALL, claims: None, control, damaged: &self.0.damaged };
         let mut plans = self.0.files.plan(&matcher)?;
         plans.sort_by_key(|plan| side.distance_of(plan));
         let own = (time.as_nanos(), seq);

@@ -208,7 +208,7 @@ fn in_order_of_arrival(
     let matcher = question.matcher(logs);
     // What arrives while the export runs is not part of it.
     let end = *logs.committed().borrow();
-    let skim = Skim { columns: &|_| Some(matcher.columns()), rows: &|batch| matcher.matching_rows(batch) };
+    let skim = Skim { columns: &|_| Some(matcher.wants().columns), rows: &|batch| matcher.matching_rows(batch) };
     let mut sink = format.sink(columns_of(fields), lines)?;
     while cursor < end && !control.is_over() {
         let page = logs.skim_after(cursor, PAGE, &skim)?;

@@ -91,6 +91,14 @@ impl Field {
         }
     }
 
+    /// Returns the keys of a record's attributes that must be read to know it.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let Self::Attribute(name) = self else { return Vec::new() };
+        let inner = name.strip_prefix("attributes.").map(str::to_owned);
+        std::iter::once(name.clone()).chain(inner).collect()
+    }
+
     /// Returns the text of row `row` of `batch`: nothing if the record does not have it. Slow; what runs over many rows goes by column.
     #[must_use]
     pub fn text<'a>(&self, batch: &'a LogBatch, row: usize) -> Option<Cow<'a, [u8]>> {

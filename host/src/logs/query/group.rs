@@ -12,7 +12,7 @@ use super::node::number;
 use super::parse_pipes::MAX_KEYS;
 use super::sketch::{Distinct, Quantiles, hash};
 use super::table::{Cell, Table};
-use crate::logs::block::Columns;
+use crate::logs::block::{Columns, Wants};
 use crate::logs::summary::SummaryRow;
 
 /// Summaries count by minutes, in nanoseconds.
@@ -149,9 +149,13 @@ impl Groups {
 
     /// Returns what of a block must be read for it.
     #[must_use]
-    pub fn needs(by: &[Key], columns: &[Aggregate]) -> Columns {
+    pub fn needs(by: &[Key], columns: &[Aggregate]) -> Wants {
         let keys = by.iter().filter_map(|key| if let Key::Field(field) = key { Some(field) } else { None });
-        keys.chain(columns.iter().filter_map(|column| column.field.as_ref())).map(Field::columns).fold(Columns::HEAD, Columns::or)
+        let fields: Vec<&Field> = keys.chain(columns.iter().filter_map(|column| column.field.as_ref())).collect();
+        Wants {
+            columns: fields.iter().map(|field| field.columns()).fold(Columns::HEAD, Columns::or),
+            keys: Some(fields.iter().flat_map(|field| field.keys()).collect()),
+        }
     }
 
     /// Adds `rows` of `batch`.

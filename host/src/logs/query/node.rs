@@ -11,7 +11,8 @@ use super::bits::Bits;
 use super::field::{Attribute, Field, services};
 use super::pattern::Pattern;
 use super::term::Term;
-use crate::logs::block::Columns;
+use crate::logs::block::probe::Probe;
+use crate::logs::block::{BlockError, Columns};
 use crate::logs::matcher::BlockOutline;
 use crate::logs::summary::SummaryRow;
 use crate::logs::tokens::{Words, for_each_word};
@@ -170,6 +171,68 @@ impl Node {
             Self::Trace(_) => Field::TraceId.columns(),
             Self::Field(field, _) => field.columns(),
         }
+    }
+
+    /// Returns the attributes that must be read to decide; `None` if those are all.
+    #[must_use]
+    pub fn keys(&self) -> Option<Vec<String>> {
+        match self {
+            Self::And(parts) | Self::Or(parts) => {
+                parts.iter().map(Self::keys).collect::<Option<Vec<_>>>().map(|keys| keys.concat())
+            }
+            Self::Not(inner) => inner.keys(),
+            Self::Text(Place::Anywhere, _) | Self::Pattern(Place::Anywhere, _) => None,
+            Self::Field(field, _) => Some(field.keys()),
+            _ => Some(Vec::new()),
+        }
+    }
+
+    /// Returns whether [`Self::candidates`] can tell anything.
+    #[must_use]
+    pub fn is_probed(&self) -> bool {
+        match self {
+            Self::And(parts) => parts.iter().any(Self::is_probed),
+            Self::Or(parts) => !parts.is_empty() && parts.iter().all(Self::is_probed),
+            Self::Text(_, term) => term.run().is_some(),
+            Self::Pattern(_, pattern) => pattern.run().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Returns the rows of a block that may meet it, if they are at most `most`.
+    ///
+    /// # Errors
+    /// [`BlockError`] if the block is damaged.
+    pub fn candidates(&self, probe: &mut Probe<'_>, most: usize) -> Result<Option<Bits>, BlockError> {
+        let run = match self {
+            Self::And(parts) => {
+                let mut all: Option<Bits> = None;
+                for part in parts {
+                    match (part.candidates(probe, most)?, &mut all) {
+                        (None, _) => {}
+                        (Some(rows), Some(all)) => all.keep(&rows),
+                        (rows, all) => *all = rows,
+                    }
+                    if all.as_ref().is_some_and(Bits::is_empty) {
+                        break;
+                    }
+                }
+                return Ok(all);
+            }
+            Self::Or(parts) => {
+                let mut any = Bits::none(probe.rows());
+                for part in parts {
+                    let Some(rows) = part.candidates(probe, most)? else { return Ok(None) };
+                    any.add(&rows);
+                }
+                return Ok(Some(any).filter(|any| any.count() <= most));
+            }
+            Self::Text(place, term) => term.run().map(|run| (run, *place)),
+            Self::Pattern(place, pattern) => pattern.run().map(|run| (run, *place)),
+            _ => None,
+        };
+        let Some((run, place)) = run else { return Ok(None) };
+        probe.rows_with(run, place == Place::Anywhere, most)
     }
 
     /// Returns the rows of `among` that meet it.

@@ -8,10 +8,13 @@ use regex_syntax::hir::{Hir, HirKind};
 use watchfire_types::log::TextColumn;
 
 use super::bits::Bits;
+use crate::logs::block::probe::Run;
 use crate::logs::tokens::{for_each_word, is_word_byte};
 
 /// Shorter texts are in too many rows.
 const MIN_LITERAL_BYTES: usize = 3;
+/// What is longer is not looked for in many texts at once: much of it may lie in texts that are not meant.
+const MAX_WITHIN_BYTES: usize = 256;
 /// With more beginnings than this, looking for them costs what the expression does.
 const MAX_BEGINNINGS: usize = 64;
 
@@ -22,6 +25,8 @@ pub struct Pattern {
     quick: Quick,
     /// Words of which a block must contain every one.
     words: Vec<u64>,
+    /// Letters that a text with a match has.
+    run: Option<Run>,
 }
 
 /// What tells most rows that cannot match.
@@ -31,6 +36,9 @@ enum Quick {
     Has(Box<Finder<'static>>),
     /// Every match begins with one of these.
     Begins(Box<AhoCorasick>),
+    /// Every match has a match of this, which is short, not empty, and says nothing of what stands around it: it is looked for in many
+    /// texts at once.
+    Within(Box<Regex>),
     /// Nothing does.
     Nothing,
 }
@@ -49,12 +57,17 @@ impl Pattern {
         }
         let mut words = Vec::new();
         pieces.iter().for_each(|piece| for_each_word(whole_words(piece), |word| words.push(word)));
+        // Pieces are kept apart by something that is no letter.
+        let run = Run::of(&pieces.join(&b' '));
         let longest = pieces.into_iter().max_by_key(Vec::len).filter(|piece| piece.len() >= MIN_LITERAL_BYTES);
         let quick = match longest {
             Some(piece) => Quick::Has(Box::new(Finder::new(&piece).into_owned())),
-            None => hir.as_ref().and_then(beginnings).map_or(Quick::Nothing, Quick::Begins),
+            None => match hir.as_ref().and_then(beginnings) {
+                Some(beginnings) => Quick::Begins(beginnings),
+                None => hir.as_ref().and_then(within).map_or(Quick::Nothing, |regex| Quick::Within(Box::new(regex))),
+            },
         };
-        Ok(Self { regex, quick, words })
+        Ok(Self { regex, quick, words, run })
     }
 
     /// Returns the hashes of words of which a block with a match has every one.
@@ -63,12 +76,18 @@ impl Pattern {
         &self.words
     }
 
+    /// Returns letters that every text with a match has.
+    #[must_use]
+    pub fn run(&self) -> Option<&Run> {
+        self.run.as_ref()
+    }
+
     /// Returns whether it is found in `text`.
     #[must_use]
     pub fn is_in(&self, text: &[u8]) -> bool {
         match &self.quick {
             Quick::Has(finder) => finder.find(text).is_some() && self.regex.is_match(text),
-            Quick::Begins(_) | Quick::Nothing => self.regex.is_match(text),
+            Quick::Begins(_) | Quick::Within(_) | Quick::Nothing => self.regex.is_match(text),
         }
     }
 
@@ -89,6 +108,7 @@ impl Pattern {
         match &self.quick {
             Quick::Has(finder) => look(&|bytes| finder.find(bytes)),
             Quick::Begins(beginnings) => look(&|bytes| beginnings.find(bytes).map(|found| found.start())),
+            Quick::Within(regex) => look(&|bytes| regex.find(bytes).map(|found| found.start())),
             Quick::Nothing => {
                 (0..column.len()).filter(|row| self.regex.is_match(column.get(*row))).for_each(|row| rows.set(row));
             }
@@ -124,6 +144,29 @@ fn beginnings(hir: &Hir) -> Option<Box<AhoCorasick>> {
     AhoCorasick::new(literals.iter().map(regex_syntax::hir::literal::Literal::as_bytes)).ok().map(Box::new)
 }
 
+/// Returns an expression of bounded length of which every match of `hir` has one: what it repeats at its ends need not be repeated further.
+fn within(hir: &Hir) -> Option<Regex> {
+    if !hir.properties().look_set().is_empty() {
+        return None;
+    }
+    let least = |hir: &Hir| match hir.kind() {
+        HirKind::Repetition(repetition) if repetition.max.is_none() => {
+            Hir::repetition(regex_syntax::hir::Repetition { max: Some(repetition.min), ..repetition.clone() })
+        }
+        _ => hir.clone(),
+    };
+    let trimmed = match hir.kind() {
+        HirKind::Concat(parts) => {
+            let last = parts.len() - 1;
+            let part = |(place, part): (usize, &Hir)| if place == 0 || place == last { least(part) } else { part.clone() };
+            Hir::concat(parts.iter().enumerate().map(part).collect())
+        }
+        _ => least(hir),
+    };
+    let (shortest, longest) = (trimmed.properties().minimum_len()?, trimmed.properties().maximum_len()?);
+    (shortest > 0 && longest <= MAX_WITHIN_BYTES).then(|| super::regex(&trimmed.to_string()).ok())?
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -150,7 +193,7 @@ mod tests {
         #[test]
         fn the_quick_look_misses_nothing(
             regex in proptest::sample::select(vec![
-                "abc", "ab*c", "(abc|bca|cab)b?", "a.c", "^abc", "abc$", r"\babc\b", "(?i)ABC", "[a-c]{3}", "abc.*cab", "a", "(?s).", "",
+                "abc", "ab*c", "(abc|bca|cab)b?", "a.c", "^abc", "abc$", r"\babc\b", "(?i)ABC", "[a-c]{3}", "abc.*cab", "a", "(?s).", "", "[ab]{2,}", "a+", "[bc]+.", "(?-u)[^a]{2,}c+", "a[bc]*", "[abc]{3,}?a",
             ]),
             rows in proptest::collection::vec("[abcA ]{0,9}", 0..12),
         ) {

@@ -16,6 +16,7 @@ use super::scan::{ALWAYS, Claims, Control, Reading, Stopped};
 use super::sorted::{Best, TooLarge};
 use super::table::{Cell, Table};
 use crate::logs::Logs;
+use crate::logs::block::Wants;
 use crate::logs::matcher::Matcher;
 use crate::logs::types::LogFilter;
 use crate::store::StoreError;
@@ -137,7 +138,7 @@ impl Logs {
         plans.retain(|plan| plan.max_time >= within.0 && plan.min_time < within.1);
         let claims = Claims::default();
         let needs = Groups::needs(by, columns);
-        let reading = Reading { matcher, within, columns: needs, claims: Some(&claims), control, damaged: &self.0.damaged };
+        let reading = Reading { matcher, within, wants: &needs, claims: Some(&claims), control, damaged: &self.0.damaged };
         let failure: Mutex<Option<TooManyGroups>> = Mutex::new(None);
         let found = |groups: &mut Groups, batch: &LogBatch, rows: &super::bits::Bits| {
             if let Err(error) = groups.add(batch, rows) {
@@ -216,7 +217,7 @@ impl Run<'_> {
         let reading = Reading {
             matcher: &matcher,
             within: ALWAYS,
-            columns: crate::logs::block::Columns::ALL,
+            wants: &Wants::ALL,
             claims: Some(&claims),
             control: self.control,
             damaged: &self.logs.0.damaged,

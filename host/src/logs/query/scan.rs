@@ -10,7 +10,8 @@ use watchfire_types::LogBatch;
 
 use super::bits::Bits;
 use super::node::Node;
-use crate::logs::block::{self, BlockError, Columns};
+use crate::logs::block::probe::Probe;
+use crate::logs::block::{self, BlockError, Columns, Wants};
 use crate::logs::files::{BlockPlan, ignore_vanished};
 use crate::logs::filter_parts::StoredFilter;
 use crate::logs::matcher::Matcher;
@@ -19,6 +20,8 @@ use crate::telemetry::Counter;
 
 /// Threads of one query at most.
 const MAX_THREADS: usize = 4;
+/// Rows that may match are read alone if they are at most one in so many.
+const FEW: usize = 8;
 /// Threads beside their own that all queries of this process may have at the same time.
 static HELPERS: AtomicUsize = AtomicUsize::new(0);
 
@@ -133,7 +136,7 @@ pub(in crate::logs) struct Reading<'a> {
     /// Only records of this time, beside what the matcher says.
     pub(in crate::logs) within: (u64, u64),
     /// What the reader wants of the records found.
-    pub(in crate::logs) columns: Columns,
+    pub(in crate::logs) wants: &'a Wants,
     /// Takes care that each record is had once, where the reader cannot.
     pub(in crate::logs) claims: Option<&'a Claims>,
     pub(in crate::logs) control: &'a Control,
@@ -164,22 +167,27 @@ impl Reading<'_> {
     /// Returns the blocks that now hold records of `plan` and whose words allow a match.
     fn left(&self, plan: &BlockPlan, connection: &rusqlite::Connection) -> rusqlite::Result<Vec<u64>> {
         let by_words = self.matcher.uses_tokens();
-        let sql = if by_words {
-            "SELECT first_seq, filter FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3"
-        } else {
-            "SELECT first_seq FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3"
-        };
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query((plan.day.0, plan.first_seq as i64, plan.last_seq as i64))?;
         let mut left = Vec::new();
+        let mut look = |first_seq: u64, filter: &[u8]| -> rusqlite::Result<()> {
+            let may_match =
+                !by_words || StoredFilter::new(connection, first_seq, filter).ask(|words| self.matcher.may_contain(words))?;
+            left.extend(may_match.then_some(first_seq));
+            Ok(())
+        };
+        // Mostly it is still there. A search by ranges looks at every block before it, too.
+        let (first, last) = (plan.first_seq as i64, plan.last_seq as i64);
+        let mut same =
+            connection.prepare_cached("SELECT filter FROM blocks WHERE first_seq = ?1 AND last_seq = ?2 AND day = ?3")?;
+        let mut rows = same.query((first, last, plan.day.0))?;
+        if let Some(row) = rows.next()? {
+            look(plan.first_seq, row.get_ref(0)?.as_blob()?)?;
+            return Ok(left);
+        }
+        let sql = "SELECT first_seq, filter FROM blocks WHERE day = ?1 AND last_seq >= ?2 AND first_seq <= ?3";
+        let mut merged = connection.prepare_cached(sql)?;
+        let mut rows = merged.query((plan.day.0, first, last))?;
         while let Some(row) = rows.next()? {
-            let first_seq = row.get::<_, i64>(0)? as u64;
-            let may_match = || {
-                StoredFilter::new(connection, first_seq, row.get_ref(1)?.as_blob()?).ask(|words| self.matcher.may_contain(words))
-            };
-            if !by_words || may_match()? {
-                left.push(first_seq);
-            }
+            look(row.get::<_, i64>(0)? as u64, row.get_ref(1)?.as_blob()?)?;
         }
         Ok(left)
     }
@@ -191,10 +199,19 @@ impl Reading<'_> {
         data: &[u8],
         found: &mut impl FnMut(&LogBatch, &Bits),
     ) -> Result<(), BlockError> {
-        let to_decide = self.matcher.columns();
+        let to_decide = self.matcher.wants();
+        let node = self.matcher.node();
+        let is_probed = node.is_probed() && Probe::fits(data);
         // The head is small: it may rule the block out, or show that another plan has had it.
-        let looks_first = to_decide != Columns::HEAD && (self.claims.is_some() || has_head_conditions(self.matcher.node()));
-        let mut batch = block::decode(data, first_seq, if looks_first { Columns::HEAD } else { to_decide })?;
+        let looks_first = to_decide.columns != Columns::HEAD && (self.claims.is_some() || is_probed || has_head_conditions(node));
+        // Single attributes are read at once with those that decide.
+        let reads_at_once = self.wants.keys.is_some() && (to_decide.columns != Columns::HEAD || matches!(node, Node::All));
+        let at_once = if reads_at_once { &to_decide.or(self.wants) } else { to_decide };
+        let mut batch = if looks_first {
+            block::decode(data, first_seq, Columns::HEAD)?
+        } else {
+            block::decode_wanted(data, first_seq, at_once)?
+        };
         self.control.blocks.fetch_add(1, Ordering::Relaxed);
         self.control.records.fetch_add(batch.len() as u64, Ordering::Relaxed);
         let range = plan.first_seq..=plan.last_seq;
@@ -204,7 +221,7 @@ impl Reading<'_> {
         let mut rows = Bits::all(batch.len())
             .filter(|row| range.contains(&batch.seq[row]) && (self.within.0..until).contains(&batch.time[row]));
         if looks_first {
-            rows = head_rows(self.matcher.node(), &batch, &rows);
+            rows = head_rows(node, &batch, &rows);
         }
         if let Some(claims) = self.claims {
             rows = claims.take(&batch.seq, &rows);
@@ -212,16 +229,37 @@ impl Reading<'_> {
         if rows.is_empty() {
             return Ok(());
         }
+        if is_probed {
+            let mut probe = Probe::new(data, &batch)?;
+            if let Some(mut candidates) = node.candidates(&mut probe, batch.len() / FEW)? {
+                candidates.keep(&rows);
+                if candidates.is_empty() {
+                    return Ok(());
+                }
+                let wants = to_decide.or(self.wants);
+                let few = probe.take(&candidates, wants.columns, wants.keys.as_deref())?;
+                let rows = self.matcher.rows(&few, &Bits::all(few.len()));
+                if !rows.is_empty() {
+                    found(&few, &rows);
+                }
+                return Ok(());
+            }
+        }
         if looks_first {
-            batch = block::decode(data, first_seq, to_decide)?;
+            batch = block::decode_wanted(data, first_seq, at_once)?;
         }
         rows = self.matcher.rows(&batch, &rows);
         if rows.is_empty() {
             return Ok(());
         }
-        let missing = self.columns.without(to_decide);
+        let missing = at_once.lacks(self.wants);
+        if missing != Columns::HEAD && rows.count() <= rows.rows() / FEW && Probe::fits(data) {
+            let few = Probe::new(data, &batch)?.take(&rows, self.wants.columns, self.wants.keys.as_deref())?;
+            found(&few, &Bits::all(few.len()));
+            return Ok(());
+        }
         if missing != Columns::HEAD {
-            let rest = block::decode(data, first_seq, missing)?;
+            let rest = block::decode_wanted(data, first_seq, &Wants { columns: missing, keys: self.wants.keys.clone() })?;
             add_columns(&mut batch, rest, missing);
         }
         found(&batch, &rows);

@@ -3,6 +3,7 @@
 use regex::bytes::{Regex, RegexBuilder};
 use watchfire_types::log::TextColumn;
 
+use crate::logs::block::probe::Run;
 use crate::logs::tokens::{hash_word, is_word_byte};
 
 /// A word or phrase made ready.
@@ -14,6 +15,8 @@ pub struct Term {
     whole_end: bool,
     /// Words of which a block must contain every one.
     words: Vec<u64>,
+    /// Letters that a text with it has.
+    run: Option<Run>,
 }
 
 /// Returns whether words are told apart at `char` by white space and punctuation. Chinese, Japanese and their like write
@@ -44,7 +47,15 @@ impl Term {
             whole_start: text.chars().next().is_some_and(is_word_char),
             whole_end: !prefix && text.chars().next_back().is_some_and(is_word_char),
             words,
+            // Beyond ASCII a letter may have another one's case.
+            run: Run::of(text.as_bytes()).filter(|_| text.is_ascii()),
         }
+    }
+
+    /// Returns letters that every text with it has.
+    #[must_use]
+    pub fn run(&self) -> Option<&Run> {
+        self.run.as_ref()
     }
 
     /// Returns the hashes of words of which a block that has the term has every one.

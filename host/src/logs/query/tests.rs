@@ -13,6 +13,8 @@ use super::ast::{Aggregate, Bound, BoundTest, Expr, Function, Key, Moment, Order
 use super::bits::Bits;
 use super::field::Field;
 use super::node::{Meaning, Node, Verdict};
+use crate::logs::block::probe::Probe;
+use crate::logs::block::{self, Columns, Wants};
 use crate::logs::matcher::BlockOutline;
 use crate::logs::tokens::TokenFilter;
 
@@ -342,6 +344,15 @@ proptest! {
         prop_assert_eq!(node.rows(&batch, &Bits::all(batch.len())).iter().collect::<Vec<_>>(), expected.clone(), "{}", expr);
         prop_assert_eq!((0..batch.len()).filter(|row| node.matches(&batch, *row)).collect::<Vec<_>>(), expected.clone(), "{}", expr);
         prop_assert!(expected.is_empty() || node.may_contain(&TokenFilter::build(&batch)), "{}", expr);
+        let block = block::pack(&batch, 1);
+        if Probe::fits(&block) {
+            let head = block::decode(&block, 1, Columns::HEAD).unwrap();
+            let candidates = node.candidates(&mut Probe::new(&block, &head).unwrap(), usize::MAX).unwrap();
+            prop_assert!(candidates.is_none_or(|rows| expected.iter().all(|row| rows.has(*row))), "{}", expr);
+        }
+        let wants = Wants { columns: node.columns(), keys: node.keys() };
+        let read = block::decode_wanted(&block, 1, &wants).unwrap();
+        prop_assert_eq!(node.rows(&read, &Bits::all(read.len())).iter().collect::<Vec<_>>(), expected.clone(), "{}", expr);
         let verdict = node.verdict(&outline(&batch, &services(&batch)));
         prop_assert!(verdict != Verdict::Never || expected.is_empty(), "{}", expr);
         prop_assert!(verdict != Verdict::Always || expected.len() == batch.len(), "{}", expr);

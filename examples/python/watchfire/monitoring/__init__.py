@@ -1,0 +1,1 @@
+"""The modules of the specification: `src.monitoring.logger` becomes `watchfire.monitoring.logger`, and nothing else changes."""
