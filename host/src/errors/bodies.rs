@@ -166,8 +166,9 @@ impl Bodies {
         Ok(())
     }
 
-    /// Returns the newest `limit` events of `issue`, the newest first. Blocks.
-    pub fn newest(&self, issue: &str, limit: usize) -> Vec<ErrorEvent> {
+    /// Returns the newest `limit` events of `issues`, the newest first. Blocks.
+    pub fn newest(&self, issues: &[String], limit: usize) -> Vec<ErrorEvent> {
+        let Ok(issues) = to_json(&issues) else { return Vec::new() };
         let days: Vec<Day> = self.state.lock().days.iter().rev().copied().collect();
         let mut events = Vec::new();
         for day in days {
@@ -175,7 +176,7 @@ impl Bodies {
             if left == 0 {
                 break;
             }
-            events.extend(self.read_day(day, |connection| of_issue(connection, issue, left)).unwrap_or_default());
+            events.extend(self.read_day(day, |connection| of_issues(connection, &issues, left)).unwrap_or_default());
         }
         events
     }
@@ -298,10 +299,12 @@ fn insert(transaction: &Transaction<'_>, bodies: &[Body]) -> rusqlite::Result<()
     Ok(())
 }
 
-fn of_issue(connection: &Connection, issue: &str, limit: usize) -> rusqlite::Result<Vec<ErrorEvent>> {
+fn of_issues(connection: &Connection, issues: &str, limit: usize) -> rusqlite::Result<Vec<ErrorEvent>> {
     let mut statement =
-        connection.prepare_cached("SELECT packed, data FROM events WHERE issue = ?1 ORDER BY position DESC LIMIT ?2")?;
-    let rows = statement.query_map(params![issue, limit as i64], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+        connection.prepare_cached(
+            "SELECT packed, data FROM events WHERE issue IN (SELECT value FROM json_each(?1)) ORDER BY position DESC LIMIT ?2",
+        )?;
+    let rows = statement.query_map(params![issues, limit as i64], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     let event = |(packed, data): (bool, Vec<u8>)| {
         let json = if packed { zstd::bulk::decompress(&data, MAX_EVENT_BYTES).ok()? } else { data };
         serde_json::from_slice(&json).ok()
