@@ -207,8 +207,8 @@ def watchfire(binary, bodies, connections):
                 return None
 
         eventually(ready, 30, "watchfire starts")
-        dsn = subprocess.run([binary, "errors", "dsn", "--url", f"http://127.0.0.1:{port}"], check=True, capture_output=True, text=True).stdout
-        key, project = re.search(r"//([^@:]+)@[^/]+/(\d+)", dsn).groups()
+        dsn = get("/api/v1/errors/dsn")
+        key, project = dsn["key"], dsn["project"]
         statistics = lambda: get("/api/v1/errors/statistics?hours=24")
         return measure([process], port, project, key, bodies, connections, lambda: statistics()["total"], lambda: statistics()["issues"])
     finally:

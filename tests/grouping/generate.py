@@ -226,11 +226,8 @@ def frames(seed):
 
 def innermost(seed):
     """Returns the application's call nearest to the error."""
-    for one in seed["exceptions"]:
-        own = [frame for frame in one["frames"] if frame["in_app"]] or one["frames"]
-        if own:
-            return own[-1]
-    raise AssertionError("a seed has frames")
+    own = [one["frames"] for one in seed["exceptions"]]
+    return next(frame for frames in own for frame in reversed(frames) if frame["in_app"])
 
 
 def renamed(name, draw):
@@ -318,9 +315,16 @@ def capture(seed):
 # -- the set
 
 
-def half(label):
-    """Returns which half an error belongs to: rules are tuned on the one, and the other is reported."""
-    return "tune" if zlib.crc32(label.encode()) % 2 else "report"
+def place(seed):
+    """Returns where it comes about."""
+    own = innermost(seed) if any(frame["in_app"] for frame in frames(seed)) else frames(seed)[-1]
+    return f"{seed['language']}: {own['module']} {own['function']}"
+
+
+def half(seed):
+    """Returns which half an error belongs to: rules are tuned on the one, and the other is reported. Errors of one place are in one half,
+    so that they can be mistaken for each other."""
+    return "tune" if zlib.crc32(place(seed).encode()) % 2 else "report"
 
 
 def events():
@@ -339,14 +343,18 @@ def ordered():
             changed = change(copy.deepcopy(seed), draw)
             if changed is None:
                 return None
-            about = {"label": label, "language": language, "change": change.__name__, "half": half(seed["label"])}
+            about = {"label": label, "language": language, "change": change.__name__, "half": half(seed)}
             if change is as_text:
                 return {**about, "capture": capture(changed)}
             return {**about, "event": sentry(changed, draw)}
 
         yield from filter(None, (made(change, label) for change in SAME))
         for change in OTHERS:
-            other = f"{label}, {change.__name__}"
+            if not any(frame["in_app"] for frame in frames(seed)):
+                # Nothing of the application is in it: a library's function of another name is another release of the library.
+                continue
+            # What is aborted at one place is one error, whatever else goes wrong there.
+            other = f"{label if change is elsewhere else place(seed)}, {change.__name__}"
             yield made(change, other)
 
             def after(seed, draw, change=change):

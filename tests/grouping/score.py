@@ -47,17 +47,21 @@ class Host:
 
 def send(host, events):
     """Sends all events, in their order; returns pairs of an event and its issue."""
-    dsn = host.ask("/api/v1/errors/dsn")["dsn"]
+    told = host.ask("/api/v1/errors/dsn")
+    dsn = host.url.replace("://", "://" + told["key"] + "@") + "/" + str(told["project"])
     service, placed, names = None, [], {}
+    # First one that tells which service the project of the DSN has: a trace in the log is to be of the same.
+    first = next((number for number, event in enumerate(events) if "event" in event), 0)
+    events.insert(0, events.pop(first))
     for number, event in enumerate(events):
         if "event" in event:
             # By a tag that grouping does not look at, each event finds its issue afterwards.
             names[f"{number:05}"] = event
             host.envelope(dsn, {**event["event"], "timestamp": time.time(), "tags": {"labelled": f"{number:05}"}})
+            if service is None:
+                host.wait(1)
+                service = host.issues()[0]["service"]
             continue
-        if service is None:
-            # The log has the service that the project of the DSN has.
-            service = host.issues()[0]["service"] if host.issues() else ""
         answer = host.ask("/api/v1/errors", json.dumps({**event["capture"], "service": service}).encode())
         host.wait(number + 1)
         placed.append((event, answer["issues"][0]))

@@ -1,12 +1,13 @@
 //! Which error events are the same error. Pure: an event goes in, what it is grouped by comes out.
 //!
 //! Version `watchfire-g1`. With a stack trace: the classes of the exceptions and the five calls of the application nearest to where
-//! it came about. Without: the class and the message without its values; without a class and a message, the first line of the record.
+//! it came about, the nearest with its line of source if that is told, and the message without its values where class or calls say too
+//! little. Without: the class and the message without its values; without a class and a message, the first line of the record.
 //! The service is always part of it. What an SDK or a rule of the user asks for takes its place, or is added to it. To take two errors
 //! for one is worse than to take one for two.
 //!
-//! With a stack trace there is a second hash, of the classes, the nearest call of the application and the message without its values: it
-//! finds the issue of an error whose outer callers have been rewritten.
+//! With a stack trace there is a second hash, of the classes, the nearest call of the application and the message without its values, or
+//! the two nearest calls if the message says too little: it finds the issue of an error whose outer callers have been rewritten.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -37,6 +38,9 @@ const WRAPPERS: [&str; 6] = [
     "System.Reflection.TargetInvocationException",
 ];
 
+/// Classes of which there is one for everything that goes wrong: what went wrong is in the message.
+const CATCH_ALLS: [&str; 5] = ["panic", "string", "*errors.errorString", "*errors.fundamental", "*fmt.wrapError"];
+
 /// What an error event was grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -64,7 +68,7 @@ pub struct Grouping {
     pub types: Vec<String>,
     /// Calls, the one nearest to the error first. Empty if the basis is another.
     pub frames: Vec<String>,
-    /// The message or the line, without its values. Empty if the basis is a stack trace.
+    /// The message or the line, without its values. With a stack trace only where class or calls say too little, otherwise empty.
     pub template: String,
     /// What was asked for, filled in; `{{ default }}` stands for all of the above. Empty if nothing was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -122,6 +126,7 @@ pub fn group(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &GroupingRul
     let mut types = types(event, exceptions);
     let said = if event.message.trim().is_empty() { &event.body } else { &event.message };
     let (mut basis, template) = match (frames.is_empty(), types.is_empty() && event.message.trim().is_empty()) {
+        (false, _) if says_too_little(&types, &frames) => (Basis::StackTrace, parametrise(said)),
         (false, _) => (Basis::StackTrace, String::new()),
         (true, false) => (Basis::Message, parametrise(said)),
         (true, true) => (Basis::Body, parametrise(&event.body)),
@@ -140,17 +145,18 @@ pub fn group(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &GroupingRul
     if is_custom && !parts.iter().any(|part| part == DEFAULT) {
         basis = Basis::Fingerprint;
     }
-    let secondary = match (basis, frames.first()) {
-        (Basis::StackTrace, Some(top)) if top.in_app && !is_custom => secondary(event, &types, top),
-        _ => String::new(),
-    };
+    let secondary = if basis == Basis::StackTrace && !is_custom { secondary(event, &types, &frames) } else { String::new() };
     let culprit = frames.first().map_or_else(String::new, ToString::to_string);
     let grouping = Grouping {
         version: VERSION.to_owned(),
         basis,
         service: event.service.clone(),
         types,
-        frames: frames.into_iter().map(ToString::to_string).collect(),
+        frames: frames
+            .iter()
+            .enumerate()
+            .map(|(index, frame)| if index == 0 { with_source(frame) } else { frame.to_string() })
+            .collect(),
         template,
         fingerprint: parts,
         asked_by,
@@ -159,17 +165,37 @@ pub fn group(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &GroupingRul
     Grouped { fingerprint: fingerprint(&grouping), secondary, older, title: title(event, &grouping), culprit, grouping }
 }
 
-/// Returns the hash that does not look beyond the nearest call; empty if there is too little to go by.
-fn secondary(event: &ErrorEvent, types: &[String], top: &Frame) -> String {
-    let template = parametrise(&event.message);
-    // A word or two say nothing of what went wrong: `'id'`, `timeout`.
-    let says_something = template.split_whitespace().filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 1).count() >= 3;
-    if types.is_empty() || top.module.is_empty() || top.function.is_empty() || !says_something {
+/// Returns whether classes and calls do not say what went wrong: a panic may be anything, and a minifier leaves no names.
+fn says_too_little(types: &[String], frames: &[&Frame]) -> bool {
+    types.first().is_none_or(|class| CATCH_ALLS.contains(&class.as_str())) || frames.iter().all(|frame| frame.function.is_empty())
+}
+
+/// Returns a call with its line of source.
+fn with_source(frame: &Frame) -> String {
+    if frame.source.is_empty() { frame.to_string() } else { format!("{frame}: {}", frame.source) }
+}
+
+/// Returns the hash that does not look beyond the nearest calls; empty if there is too little to go by.
+fn secondary(event: &ErrorEvent, types: &[String], frames: &[&Frame]) -> String {
+    let Some(top) = frames.first().filter(|top| top.in_app && !top.module.is_empty() && !top.function.is_empty()) else {
+        return String::new();
+    };
+    if types.is_empty() {
         return String::new();
     }
-    let top = top.to_string();
-    let lists = [types, std::slice::from_ref(&top), std::slice::from_ref(&template)];
-    digest("secondary", &event.service, &lists)
+    let template = parametrise(&event.message);
+    // A word or two say nothing of what went wrong: `'id'`, `timeout`.
+    let says_something =
+        template.split_whitespace().filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 1).count() >= 3;
+    if says_something {
+        return digest("secondary", &event.service, &[types, &[top.to_string()], &[template]]);
+    }
+    match frames {
+        [top, next, _, ..] if !next.function.is_empty() => {
+            digest("secondary of calls", &event.service, &[types, &[with_source(top), next.to_string()], &[template]])
+        }
+        _ => String::new(),
+    }
 }
 
 /// Returns the calls that count: those of the application, the root cause's first; all, if none is the application's.
@@ -179,7 +205,7 @@ fn calls(exceptions: &[Exception]) -> Vec<&Frame> {
     let has_own = all().any(|frame| frame.in_app && known(&frame));
     let mut calls: Vec<&Frame> = all().filter(known).filter(|frame| frame.in_app || !has_own).collect();
     // A recursion is as deep as its input.
-    calls.dedup();
+    calls.dedup_by(|one, other| one.module == other.module && one.function == other.function);
     calls.truncate(FRAMES);
     calls
 }

@@ -16,6 +16,8 @@ pub const PYTHON_HEADER: &str = python::HEADER;
 const MAX_LINES: usize = 5_000;
 /// Exceptions of a chain that are kept.
 const MAX_EXCEPTIONS: usize = 16;
+/// Longest line of source that is looked at: a longer one is a minifier's, or changes too often.
+const MAX_SOURCE_BYTES: usize = 120;
 /// Bytes kept of a name.
 const MAX_NAME_BYTES: usize = 300;
 
@@ -28,11 +30,22 @@ pub struct Frame {
     pub function: String,
     /// Whether it is the application's own and not of a library or of the language.
     pub in_app: bool,
+    /// The line of the source, if it is told and short: it tells two errors of one function apart. May be empty.
+    pub source: String,
 }
 
 impl Frame {
     fn new(module: &str, function: &str, in_app: bool) -> Self {
-        Self { module: cut(module, MAX_NAME_BYTES).to_owned(), function: cut(function, MAX_NAME_BYTES).to_owned(), in_app }
+        let (module, function) = (cut(module, MAX_NAME_BYTES).to_owned(), cut(function, MAX_NAME_BYTES).to_owned());
+        Self { module, function, in_app, source: String::new() }
+    }
+
+    /// Notes the line of the source.
+    fn set_source(&mut self, line: &str) {
+        let line = line.trim();
+        if line.len() <= MAX_SOURCE_BYTES {
+            line.clone_into(&mut self.source);
+        }
     }
 }
 

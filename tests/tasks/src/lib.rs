@@ -1,5 +1,6 @@
 //! What `cargo up` and `cargo verify` do, and where tests find the components and tools that are put under `target/`.
 
+pub mod chromium;
 pub mod components;
 pub mod debian;
 pub mod node;

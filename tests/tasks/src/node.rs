@@ -33,6 +33,28 @@ pub fn command(program: &str) -> Option<Command> {
     }
 }
 
+/// Returns the path of a program that comes with a package, `@sentry/cli-linux-x64/bin/sentry-cli` for example; `None` if there is no Node,
+/// or none of it for this machine, which has been said then.
+///
+/// # Panics
+/// Under CI, where nothing may be skipped, and if the clients cannot be installed there.
+#[must_use]
+pub fn binary(path: &str) -> Option<PathBuf> {
+    let found = install().and_then(|folder| {
+        let program = folder.join("node_modules").join(path);
+        let missing = || Failed::new(format!("npm has no `{path}` for this machine"), "run the tests on Linux on x86-64");
+        program.is_file().then_some(program).ok_or_else(missing)
+    });
+    match found {
+        Ok(program) => Some(program),
+        Err(failed) => {
+            assert!(!is_ci(), "{failed}");
+            loudly(&format!("skipped: {failed}"));
+            None
+        }
+    }
+}
+
 /// Makes sure that the clients are there, if there is a Node.
 ///
 /// # Errors

@@ -11,7 +11,10 @@ pub(super) fn parse(text: &str) -> Vec<Exception> {
     let mut exceptions = Vec::new();
     // Calls of the traceback that is being read, and how far it is indented.
     let mut open: Option<(Vec<Frame>, usize)> = None;
+    // Whether the line before was a call: then this one may be its source.
+    let mut after_call = false;
     for line in lines(text) {
+        let is_source = std::mem::take(&mut after_call);
         let line = without_group(line);
         if let Some(at) = line.find(HEADER) {
             let indent = if line[..at].trim().is_empty() { at } else { 0 };
@@ -23,11 +26,15 @@ pub(super) fn parse(text: &str) -> Vec<Exception> {
             // A comprehension is a call of its own in some versions and none in others.
             if !matches!(call.function.as_str(), "<listcomp>" | "<dictcomp>" | "<setcomp>") {
                 frames.push(call);
+                after_call = true;
             }
             continue;
         }
         let blanks = line.len() - line.trim_start().len();
         if line.trim().is_empty() || blanks > *indent {
+            if let Some(frame) = frames.last_mut().filter(|_| is_source) {
+                frame.set_source(line);
+            }
             continue;
         }
         let mut exception = exception(line.trim());

@@ -30,7 +30,9 @@ pub(in crate::errors) fn frame(platform: &str, call: &Call<'_>) -> Option<Frame>
                 return None;
             }
             let path = if file.is_empty() { module.rsplit('.').next().unwrap_or(module) } else { file };
-            python::frame(path, function)
+            let mut frame = python::frame(path, function);
+            frame.set_source(context);
+            frame
         }
         "java" | "kotlin" | "scala" => at::java(&format!("{module}.{function}")),
         "javascript" | "node" => {
@@ -41,6 +43,8 @@ pub(in crate::errors) fn frame(platform: &str, call: &Call<'_>) -> Option<Frame>
             let mut frame = at::javascript(if named { "" } else { function }, file);
             if named && !context.is_empty() && context.len() <= MAX_CONTEXT_BYTES {
                 context.clone_into(&mut frame.function);
+            } else {
+                frame.set_source(context);
             }
             frame
         }
@@ -52,7 +56,11 @@ pub(in crate::errors) fn frame(platform: &str, call: &Call<'_>) -> Option<Frame>
         _ => {
             let base = base_name(file.split(['?', '#']).next().unwrap_or(file));
             let base = base.rsplit_once('.').map_or(base, |(base, _)| base);
-            Frame::new(if module.is_empty() { base } else { module }, function, true)
+            let mut frame = Frame::new(if module.is_empty() { base } else { module }, function, true);
+            if matches!(platform, "php" | "ruby") {
+                frame.set_source(context);
+            }
+            frame
         }
     })
 }
