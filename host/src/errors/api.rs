@@ -381,7 +381,7 @@ async fn export(State(api): State<ErrorsApi>, params: Params) -> Result<Response
             cursor = last;
             let batch = &skimmed.batch;
             let rows = (0..batch.len()).filter(|row| batch.seq[*row] <= end);
-            let events = rows.filter_map(|row| ErrorEvent::of(batch, row));
+            let events = rows.filter_map(|row| Some(ErrorEvent::of(batch, row)?.detailed(batch, row)));
             let mut wanted = events.filter(|event| since <= event.timestamp && event.timestamp < until);
             if !wanted.all(|event| lines.push(&event)) {
                 break;

@@ -13,6 +13,7 @@ pub mod detect;
 pub mod engine;
 pub mod fingerprint;
 pub mod hashes;
+pub mod links;
 pub mod rules;
 pub mod runtime;
 pub mod search;
@@ -183,6 +184,9 @@ impl Errors {
                 if detail.events.is_empty() {
                     // They went with their day.
                     detail.events.extend(sample);
+                }
+                for event in &mut detail.events {
+                    event.links = Some(links::of(event));
                 }
                 detail
             }))

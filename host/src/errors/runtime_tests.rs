@@ -10,6 +10,7 @@ use super::*;
 use crate::alerts::store::MIGRATIONS;
 use crate::clock::Clock;
 use crate::config::ErrorTracking;
+use crate::errors::decisions::Decision;
 use crate::errors::store::IssueQuery;
 use crate::errors::types::{Issue, IssueStatus};
 use crate::store::{DataDirectory, Database};

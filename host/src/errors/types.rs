@@ -9,6 +9,7 @@ use watchfire_types::{LogBatch, Severity, Timestamp, ValueRef};
 
 use super::detect::Detector;
 use super::fingerprint::{Grouped, Grouping, group};
+use super::links::EventLinks;
 use super::rules::GroupingRules;
 use super::stack::{self, cut};
 use super::structured::SentryEvent;
@@ -73,6 +74,9 @@ pub struct ErrorEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub details: Option<Details>,
+    /// What happened around it; only where an issue is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<EventLinks>,
 }
 
 /// JSON that is handed on as it is.
@@ -106,7 +110,7 @@ impl ErrorEvent {
     /// Returns the error event that row `row` of `batch` is, if it is one.
     #[must_use]
     pub fn of(batch: &LogBatch, row: usize) -> Option<Self> {
-        Detector::new(batch, true).is_error(row).then(|| Self::read(batch, row, &GroupingRules::default()).0.detailed(batch, row))
+        Detector::new(batch, true).is_error(row).then(|| Self::read(batch, row, &GroupingRules::default()).0)
     }
 
     /// Returns row `row`, which is an error event, with its place among the issues. Its details are left to [`Self::detailed`].
@@ -160,6 +164,7 @@ impl ErrorEvent {
             tags: BTreeMap::new(),
             fingerprint: Vec::new(),
             details: None,
+            links: None,
         };
         let sent = match batch.find_attribute(row, keys::SENTRY_EVENT) {
             Some(ValueRef::Json(json)) => SentryEvent::read(json),
