@@ -134,7 +134,8 @@ async fn a_merge_is_whole_or_has_not_happened_and_so_is_what_undoes_it() {
     let host = installation.start().await;
     let captures: Vec<Value> = KINDS.iter().map(|kind| json!({"type": kind, "message": "it failed", "service": "shop"})).collect();
     let answer = host.client().post_json("/api/v1/errors", &json!(captures)).await.ok().json();
-    let ids: Vec<String> = answer["issues"].as_array().expect("a list").iter().filter_map(|id| id.as_str().map(str::to_owned)).collect();
+    let ids: Vec<String> =
+        answer["issues"].as_array().expect("a list").iter().filter_map(|id| id.as_str().map(str::to_owned)).collect();
     eventually("all are counted", async || (counted(host.client()).await.len() == KINDS.len()).then_some(())).await;
     drop(host);
     for (verb, point, body) in [

@@ -36,7 +36,8 @@ async fn send_event(client: &Client, event: Value) {
 
 async fn issues_until(client: &Client, query: &str, count: u64) -> Vec<Value> {
     eventually(&format!("{count} errors are counted"), async || {
-        let issues = client.get_json(&format!("/api/v1/issues?sort=count{query}")).await["issues"].as_array().cloned().expect("a list");
+        let issues =
+            client.get_json(&format!("/api/v1/issues?sort=count{query}")).await["issues"].as_array().cloned().expect("a list");
         let sum: u64 = issues.iter().filter_map(|issue| issue["count"].as_u64()).sum();
         assert!(sum <= count, "{issues:#?}");
         (sum == count).then_some(issues)
@@ -75,7 +76,10 @@ async fn an_event_becomes_an_issue_with_all_that_it_carries_and_without_its_secr
     assert_eq!((&issue["users"], &issue["users_exact"]), (&json!(1), &json!(true)));
     let detail = detail(host.client(), &issue["id"]).await;
     let event = &detail["events"][0];
-    assert!(event["stacktrace"].as_str().is_some_and(|trace| trace.contains("orders.py\", line 12, in charge\n    raise it")), "{event:#}");
+    assert!(
+        event["stacktrace"].as_str().is_some_and(|trace| trace.contains("orders.py\", line 12, in charge\n    raise it")),
+        "{event:#}"
+    );
     assert_eq!(event["details"]["breadcrumbs"]["values"][0]["message"], "SELECT 1");
     assert_eq!(event["details"]["contexts"]["runtime"]["name"], "CPython");
     assert_eq!(event["links"]["logs_by"], "trace");
@@ -180,7 +184,10 @@ async fn a_page_of_any_site_may_send_with_the_key_and_reads_nothing() {
     from_page(&format!("/api/1/envelope/?sentry_key={key}"), "").await.ok();
     from_page(path, &format!("http://{key}@localhost/1")).await.ok();
     issues_until(host.client(), "", 2).await;
-    let reading = host.client().request(reqwest::Method::GET, &format!("/api/v1/issues?sentry_key={key}")).header("origin", "https://shop.example");
+    let reading = host
+        .client()
+        .request(reqwest::Method::GET, &format!("/api/v1/issues?sentry_key={key}"))
+        .header("origin", "https://shop.example");
     assert_eq!(host.client().send(reading).await.status, 403, "the key of a DSN opens nothing else");
 }
 
@@ -230,7 +237,12 @@ async fn issues_are_searched_and_resolved_by_release() {
     issues_until(host.client(), "", 2).await;
     let found = async |host: &TestHost, query: &str| {
         let answer = host.client().query("/api/v1/issues", &[("q", query)]).await.ok().json();
-        answer["issues"].as_array().expect("a list").iter().map(|issue| issue["type"].as_str().unwrap_or("").to_owned()).collect::<Vec<_>>()
+        answer["issues"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|issue| issue["type"].as_str().unwrap_or("").to_owned())
+            .collect::<Vec<_>>()
     };
     for (query, types) in [
         ("route:/pay", &["ValueError"][..]),
@@ -282,9 +294,14 @@ async fn merged_issues_are_one_until_they_are_taken_apart() {
     }
     let issues = issues_until(host.client(), "", 3).await;
     let (keys, values) = (issues[0]["id"].as_str().expect("an id"), issues[1]["id"].as_str().expect("an id"));
-    let act = async |host: &TestHost, id: &str, verb: &str, body: Value| host.client().post_json(&format!("/api/v1/issues/{id}/{verb}"), &body).await;
+    let act = async |host: &TestHost, id: &str, verb: &str, body: Value| {
+        host.client().post_json(&format!("/api/v1/issues/{id}/{verb}"), &body).await
+    };
     let merged = act(&host, values, "merge", json!({"issues": [keys]})).await.ok().json();
-    assert_eq!((&merged["issue"]["count"], &merged["issue"]["merged"], &merged["issue"]["users"]), (&json!(3), &json!(1), &json!(2)));
+    assert_eq!(
+        (&merged["issue"]["count"], &merged["issue"]["merged"], &merged["issue"]["users"]),
+        (&json!(3), &json!(1), &json!(2))
+    );
     assert_eq!(merged["events"].as_array().map(Vec::len), Some(3));
     host.restart();
     send_event(host.client(), event("KeyError", json!({}))).await;
@@ -296,7 +313,8 @@ async fn merged_issues_are_one_until_they_are_taken_apart() {
     let apart = act(&host, keys, "unmerge", json!({})).await.ok().json();
     assert_eq!(apart, json!({"issues": [keys]}));
     let issues = issues_until(host.client(), "", 4).await;
-    let counts: Vec<_> = issues.iter().map(|issue| (issue["type"].as_str().unwrap_or(""), issue["count"].as_u64().unwrap_or(0))).collect();
+    let counts: Vec<_> =
+        issues.iter().map(|issue| (issue["type"].as_str().unwrap_or(""), issue["count"].as_u64().unwrap_or(0))).collect();
     assert_eq!(counts, [("KeyError", 3), ("ValueError", 1)]);
 }
 
@@ -328,11 +346,13 @@ async fn users_say_what_errors_are_grouped_by_and_are_told_why() {
     let issues = issues_until(host.client(), "", 6).await;
     let counts: Vec<_> = issues.iter().map(|issue| issue["count"].as_u64().unwrap_or(0)).collect();
     assert_eq!(counts, [2, 2, 1, 1], "{issues:#?}");
-    let timeouts = issues.iter().find(|issue| issue["type"].as_str().is_some_and(|kind| kind.starts_with("Timeout"))).expect("an issue");
+    let timeouts =
+        issues.iter().find(|issue| issue["type"].as_str().is_some_and(|kind| kind.starts_with("Timeout"))).expect("an issue");
     let why = host.client().get_json(&format!("/api/v1/issues/{}/why", timeouts["id"].as_str().expect("an id"))).await;
     assert_eq!((&why["grouping"]["basis"], &why["grouping"]["asked_by"]), (&json!("fingerprint"), &json!("rule 0")));
     let parts = why["components"].as_array().expect("a list");
-    let counting: Vec<_> = parts.iter().filter(|part| part["contributes"] == true).map(|part| part["kind"].as_str().unwrap_or("")).collect();
+    let counting: Vec<_> =
+        parts.iter().filter(|part| part["contributes"] == true).map(|part| part["kind"].as_str().unwrap_or("")).collect();
     assert_eq!(counting, ["service", "fingerprint"], "{why:#}");
 }
 
@@ -346,7 +366,10 @@ async fn the_command_line_does_all_of_it() {
     assert!(key.len() == 32 && rest.ends_with("/7"), "{dsn}");
     run(&["dsn", "unknown"]).expect(2);
     for kind in ["ValueError", "KeyError"] {
-        let answer = host.client().post_json(&format!("/api/7/store/?sentry_key={key}"), &event(kind, json!({"tags": {"route": "/pay"}}))).await;
+        let answer = host
+            .client()
+            .post_json(&format!("/api/7/store/?sentry_key={key}"), &event(kind, json!({"tags": {"route": "/pay"}})))
+            .await;
         assert_eq!(answer.ok().json()["id"].as_str().map(str::len), Some(32));
     }
     let issues = issues_until(host.client(), "", 2).await;

@@ -45,7 +45,11 @@ async fn act(action: &ErrorsAction, client: &Client, json: bool, out: &mut Outpu
             let mut asked: Vec<_> = service.iter().map(|service| ("service", service.clone())).collect();
             asked.extend(project.iter().map(|project| ("project", project.to_string())));
             let answer = client.get("api/v1/errors/dsn", &asked).await?;
-            if json { writeln!(out, "{answer}")? } else { writeln!(out, "{}", text(&answer["dsn"]))? }
+            if json {
+                writeln!(out, "{answer}")?
+            } else {
+                writeln!(out, "{}", text(&answer["dsn"]))?
+            }
             return Ok(Exit::Done);
         }
         ErrorsAction::Resolve { id, release, in_next_release } => {
@@ -72,7 +76,9 @@ async fn act(action: &ErrorsAction, client: &Client, json: bool, out: &mut Outpu
             [] => say(format_args!("nothing was merged with issue {id}")),
             alone => say(format_args!("these stand alone again: {}", alone.iter().map(text).collect::<Vec<_>>().join(", "))),
         },
-        "merge" => say(format_args!("issue {} is {} issues now: {title}", text(&issue["id"]), issue["merged"].as_u64().unwrap_or(0) + 1)),
+        "merge" => {
+            say(format_args!("issue {} is {} issues now: {title}", text(&issue["id"]), issue["merged"].as_u64().unwrap_or(0) + 1))
+        }
         "assign" if issue["assigned_to"] == "" => say(format_args!("nobody sees to issue {id} now: {title}")),
         "assign" => say(format_args!("{} sees to issue {id}: {title}", text(&issue["assigned_to"]))),
         "comments" => say(format_args!("issue {id} has {} comments: {title}", rows(&answer, "comments").len())),
@@ -83,7 +89,11 @@ async fn act(action: &ErrorsAction, client: &Client, json: bool, out: &mut Outpu
 
 async fn show(client: &Client, id: &str, json: bool, out: &mut Output<'_>) -> Answer {
     let detail = client.get_one(ISSUES, id).await?;
-    if json { writeln!(out, "{detail}")? } else { story(&detail, out)? }
+    if json {
+        writeln!(out, "{detail}")?
+    } else {
+        story(&detail, out)?
+    }
     Ok(Exit::Done)
 }
 
@@ -94,7 +104,13 @@ async fn why(client: &Client, id: &str, json: bool, out: &mut Output<'_>) -> Ans
         return Ok(Exit::Done);
     }
     let grouping = &answer["grouping"];
-    writeln!(out, "issue {} is grouped by its {} ({})", text(&answer["issue"]), text(&grouping["basis"]).replace('_', " "), text(&grouping["version"]))?;
+    writeln!(
+        out,
+        "issue {} is grouped by its {} ({})",
+        text(&answer["issue"]),
+        text(&grouping["basis"]).replace('_', " "),
+        text(&grouping["version"])
+    )?;
     let mut table = Table::new(&["COUNTS", "WHAT", "VALUE", "WHY"]);
     for part in rows(&answer, "components") {
         let counts = if part["contributes"] == true { "yes" } else { "no" };
@@ -112,7 +128,12 @@ async fn why(client: &Client, id: &str, json: bool, out: &mut Output<'_>) -> Ans
         table.write(out)?;
     }
     for merged in rows(&answer, "merged") {
-        writeln!(out, "\nissue {} was merged into it by hand: {}", text(&merged["id"]), text(&merged["title"]).replace(char::is_control, " "))?;
+        writeln!(
+            out,
+            "\nissue {} was merged into it by hand: {}",
+            text(&merged["id"]),
+            text(&merged["title"]).replace(char::is_control, " ")
+        )?;
     }
     Ok(Exit::Done)
 }
@@ -127,7 +148,10 @@ async fn print_list(client: &Client, query: &[(&'static str, String)], json: boo
     } else {
         list(issues, out)?;
         if answer["truncated"] == true {
-            say(format_args!("only the first {} issues are shown; `errors list` with words, --service and --since show fewer", issues.len()));
+            say(format_args!(
+                "only the first {} issues are shown; `errors list` with words, --service and --since show fewer",
+                issues.len()
+            ));
         }
     }
     Ok(Exit::Done)
@@ -206,7 +230,13 @@ fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
         table.write(out)?;
     }
     for merged in rows(detail, "merged") {
-        writeln!(out, "\nwith issue {}, {} times: {}", text(&merged["id"]), number(&merged["count"]), text(&merged["title"]).replace(char::is_control, " "))?;
+        writeln!(
+            out,
+            "\nwith issue {}, {} times: {}",
+            text(&merged["id"]),
+            number(&merged["count"]),
+            text(&merged["title"]).replace(char::is_control, " ")
+        )?;
     }
     for comment in rows(detail, "comments") {
         let said = format!("{} {}: {}", times.short(&comment["at"]), text(&comment["author"]), text(&comment["text"]));

@@ -163,7 +163,8 @@ pub fn group(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &GroupingRul
 fn secondary(event: &ErrorEvent, types: &[String], top: &Frame) -> String {
     let template = parametrise(&event.message);
     // A word or two say nothing of what went wrong: `'id'`, `timeout`.
-    let says_something = template.split_whitespace().filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 1).count() >= 3;
+    let says_something =
+        template.split_whitespace().filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 1).count() >= 3;
     if types.is_empty() || top.module.is_empty() || top.function.is_empty() || !says_something {
         return String::new();
     }

@@ -218,7 +218,8 @@ impl Errors {
     pub async fn why(&self, id: &str) -> Result<Option<why::Why>, StoreError> {
         let Some(detail) = self.issue(id).await? else { return Ok(None) };
         let rules = &self.0.settings.grouping;
-        let components = detail.events.first().map_or_else(Vec::new, |event| why::components(event, event.trace(rules).as_ref(), rules));
+        let components =
+            detail.events.first().map_or_else(Vec::new, |event| why::components(event, event.trace(rules).as_ref(), rules));
         let issue = detail.issue.id.clone();
         let hashes = self.0.database.read(move |connection| hashes::of_issue(connection, &issue)).await?;
         Ok(Some(why::Why { issue: detail.issue.id, grouping: detail.grouping, components, hashes, merged: detail.merged }))

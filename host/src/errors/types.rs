@@ -113,7 +113,7 @@ impl ErrorEvent {
         Detector::new(batch, true).is_error(row).then(|| Self::read(batch, row, &GroupingRules::default()).0)
     }
 
-    /// Returns row `row`, which is an error event, with its place among the issues. Its details are left to [`Self::detailed`].
+    /// Returns row `row`, which is an error event, with its place among the issues. Its details are left to [`Self::add_details`].
     #[must_use]
     pub fn grouped(batch: &LogBatch, row: usize, rules: &GroupingRules) -> (Self, Grouped) {
         let (event, trace) = Self::read(batch, row, rules);
@@ -122,12 +122,10 @@ impl ErrorEvent {
     }
 
     /// Adds what row `row` of `batch` says of it beyond what it is grouped by.
-    #[must_use]
-    pub fn detailed(mut self, batch: &LogBatch, row: usize) -> Self {
+    pub fn add_details(&mut self, batch: &LogBatch, row: usize) {
         if let Some(ValueRef::Json(json)) = batch.find_attribute(row, keys::SENTRY_EVENT) {
             self.details = Details::new(json);
         }
-        self
     }
 
     /// Returns the trace that it was read with: from its details, if it has such, else from its text.

@@ -33,7 +33,11 @@ pub fn read(request: ExportTraceServiceRequest, budget: usize) -> Result<Spans, 
     let mut builder = BatchBuilder::new(budget);
     let mut count = 0;
     for spans in request.resource_spans {
-        let has_one = spans.scope_spans.iter().flat_map(|scope| &scope.spans).any(|span| span.events.iter().any(|event| event.name == EXCEPTION));
+        let has_one = spans
+            .scope_spans
+            .iter()
+            .flat_map(|scope| &scope.spans)
+            .any(|span| span.events.iter().any(|event| event.name == EXCEPTION));
         let attributes = if has_one { spans.resource.unwrap_or_default().attributes } else { Vec::new() };
         let resource = builder.resource(attributes.into_iter().map(|pair| (pair.key, value(pair.value))).collect());
         for scope in spans.scope_spans {
@@ -51,7 +55,8 @@ fn push(builder: &mut BatchBuilder, span: Span, resource: u32, scope: &str) -> R
     let trace_id = <[u8; 16]>::try_from(span.trace_id).unwrap_or_default();
     let span_id = <[u8; 8]>::try_from(span.span_id).unwrap_or_default();
     for event in span.events.into_iter().filter(|event| event.name == EXCEPTION) {
-        let attributes: Vec<(String, Value)> = event.attributes.into_iter().map(|pair| (pair.key, value(pair.value))).take(MAX_ATTRIBUTES).collect();
+        let attributes: Vec<(String, Value)> =
+            event.attributes.into_iter().map(|pair| (pair.key, value(pair.value))).take(MAX_ATTRIBUTES).collect();
         let text = |key: &str| attributes.iter().find(|(name, _)| name == key).and_then(|(_, value)| value.as_text()).unwrap_or("");
         let body = match (text(keys::EXCEPTION_TYPE), text(keys::EXCEPTION_MESSAGE)) {
             ("", "") => format!("an exception in the span `{}`", span.name),
@@ -99,12 +104,27 @@ mod tests {
             attributes: vec![text("exception.type", "ValueError"), text("exception.message", "bad")],
             ..Event::default()
         };
-        let span = Span { trace_id: vec![1; 16], span_id: vec![2; 8], name: "GET /".into(), events: vec![event("exception"), event("retry")], ..Span::default() };
+        let span = Span {
+            trace_id: vec![1; 16],
+            span_id: vec![2; 8],
+            name: "GET /".into(),
+            events: vec![event("exception"), event("retry")],
+            ..Span::default()
+        };
         let scope = ScopeSpans { spans: vec![span, Span::default()], ..ScopeSpans::default() };
-        let spans = read(ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() }] }, 1 << 20).unwrap();
+        let spans = read(
+            ExportTraceServiceRequest {
+                resource_spans: vec![ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() }],
+            },
+            1 << 20,
+        )
+        .unwrap();
         assert_eq!((spans.count, spans.exceptions.len()), (2, 1));
         let record = spans.exceptions.record(0);
-        assert_eq!((record.body.as_text(), record.severity_number, record.trace_id.as_str()), (Some("ValueError: bad"), 17, "01".repeat(16).as_str()));
+        assert_eq!(
+            (record.body.as_text(), record.severity_number, record.trace_id.as_str()),
+            (Some("ValueError: bad"), 17, "01".repeat(16).as_str())
+        );
         assert_eq!(record.attributes.len(), 3);
     }
 }

@@ -74,14 +74,24 @@ pub(crate) fn measure(load: &SentryLoad, target: &Target) -> anyhow::Result<Repo
     let drained = started.elapsed();
     let used = host.processor_time().unwrap_or_default().saturating_sub(before);
     let rate = |elapsed: Duration| thousands(events as f64 / elapsed.as_secs_f64());
-    let percentile = |percent: usize| latencies.get((latencies.len() * percent / 100).min(latencies.len().saturating_sub(1))).copied().unwrap_or_default();
+    let percentile = |percent: usize| {
+        latencies.get((latencies.len() * percent / 100).min(latencies.len().saturating_sub(1))).copied().unwrap_or_default()
+    };
     Ok(Report::new("sentry: events of an SDK")
         .line("figure", format!("{} events/s accepted durably, {} events/s grouped and counted", rate(accepted), rate(drained)))
         .line(
             "configuration",
-            format!("{} bytes an event, {} errors, {connections} connections, {}", load.bytes, load.issues, if load.gzip { "gzip" } else { "no compression" }),
+            format!(
+                "{} bytes an event, {} errors, {connections} connections, {}",
+                load.bytes,
+                load.issues,
+                if load.gzip { "gzip" } else { "no compression" }
+            ),
         )
-        .line("sent", format!("{} events, {} in {accepted:.2?}; all counted after {drained:.2?}", thousands(events as f64), megabytes(bytes)))
+        .line(
+            "sent",
+            format!("{} events, {} in {accepted:.2?}; all counted after {drained:.2?}", thousands(events as f64), megabytes(bytes)),
+        )
         .line("answers of 429", refused)
         .line("request p50, p99", format!("{:.2?}, {:.2?}", percentile(50), percentile(99)))
         .line("issues", issues)
@@ -91,7 +101,8 @@ pub(crate) fn measure(load: &SentryLoad, target: &Target) -> anyhow::Result<Repo
 
 fn send(mut connection: Connection, pool: &[Vec<u8>], events: usize, gzip: bool) -> anyhow::Result<(Vec<Duration>, u64, u64)> {
     let (mut latencies, mut bytes, mut refused) = (Vec::with_capacity(events), 0, 0);
-    let content_type = if gzip { "application/x-sentry-envelope\r\nContent-Encoding: gzip" } else { "application/x-sentry-envelope" };
+    let content_type =
+        if gzip { "application/x-sentry-envelope\r\nContent-Encoding: gzip" } else { "application/x-sentry-envelope" };
     for number in 0..events {
         let body = &pool[number % pool.len()];
         let asked = Instant::now();
