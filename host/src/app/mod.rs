@@ -34,8 +34,8 @@ use crate::http::guard::Guard;
 use crate::http::{Connections, page, server, status as status_api};
 use crate::inputs::files::FileStatuses;
 use crate::inputs::journald::JournalStatus;
-use crate::inputs::syslog::{self, Syslog};
 use crate::inputs::sentry::{SentryInput, auth::DsnKey};
+use crate::inputs::syslog::{self, Syslog};
 use crate::inputs::{self, InputState, system};
 use crate::logs::{self, LogSettings, Logs};
 use crate::metrics::{self, Metrics, MetricsSettings};
@@ -133,7 +133,8 @@ impl Host {
             Alerts::open(state.clone(), outbox.clone(), settings, clock.clone(), &own, adapters::matchers(logs.clone())).await?;
         let ca_file = config.server.ca_file.as_deref();
         let plugins = Plugins::new(config.plugins.clone(), &data, state.clone(), clock.clone(), own.clone());
-        let delivery = Delivery::new(outbox, &config.alerting, &plugins, ca_file, external_url.clone(), clock.clone(), own.clone())?;
+        let delivery =
+            Delivery::new(outbox, &config.alerting, &plugins, ca_file, external_url.clone(), clock.clone(), own.clone())?;
 
         // Nothing from here on can fail: no task is left behind, and what was kept is still there for whoever tries again.
         write_address(&data, address)?;

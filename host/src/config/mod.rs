@@ -347,7 +347,13 @@ impl Default for Config {
                 rotate_keep: 5,
             },
             performance: Performance { collection_interval: Duration::from_secs(30), history_size: 1000, auto_start: true },
-            error_tracking: ErrorTracking { max_events: 10_000, cleanup_interval: Duration::from_secs(3600), auto_capture: true, projects: BTreeMap::new(), grouping: GroupingRules::default() },
+            error_tracking: ErrorTracking {
+                max_events: 10_000,
+                cleanup_interval: Duration::from_secs(3600),
+                auto_capture: true,
+                projects: BTreeMap::new(),
+                grouping: GroupingRules::default(),
+            },
             alerting: Alerting {
                 max_alerts: 10_000,
                 evaluation_interval: Duration::from_secs(60),

@@ -336,19 +336,19 @@ pub struct RawErrorTracking {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawFingerprintRule {
-    /// The class of the exception, or of one of its causes.
+    /// The class of the exception, or of one of its causes. Default: any.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// What it said.
+    /// What it said. Default: any.
     pub message: Option<String>,
-    /// `service.name`.
+    /// `service.name`. Default: any.
     pub service: Option<String>,
-    /// The module of one of its calls.
+    /// The module of one of its calls. Default: any.
     pub module: Option<String>,
-    /// The function of one of its calls.
+    /// The function of one of its calls. Default: any.
     pub function: Option<String>,
     /// What these errors are grouped by: texts, with `{{ default }}` for what the host finds, and `{{ type }}`, `{{ message }}`,
-    /// `{{ service }}`, `{{ function }}`, `{{ module }}`, `{{ transaction }}`, `{{ level }}` for what the error says.
+    /// `{{ service }}`, `{{ function }}`, `{{ module }}`, `{{ transaction }}`, `{{ level }}` for what the error says. Required.
     pub fingerprint: Vec<String>,
 }
 

@@ -12,10 +12,10 @@ use watchfire_types::Timestamp;
 
 use super::Errors;
 use super::capture::{self, Capture, MAX_BYTES};
-use super::detect;
-use super::store::{self, IssueQuery, KEPT_HOURS};
 use super::decisions::{self, Decision, MergeProblem};
+use super::detect;
 use super::search::Search;
+use super::store::{self, IssueQuery, KEPT_HOURS};
 use super::types::{ErrorEvent, ErrorStatistics, Issue, IssueDetail, IssueStatus};
 use super::why::Why;
 use crate::clock::Clock;
@@ -175,7 +175,9 @@ async fn resolve(State(api): State<ErrorsApi>, Path(id): Path<String>, body: Byt
     let ResolveRequest { release, in_next_release: next } = asked(&body)?;
     let release = match (release, next) {
         (Some(_), true) => return Err(ApiError::bad_request("release: not beside `in_next_release`")),
-        (Some(release), false) if release.trim().is_empty() => return Err(ApiError::bad_request("release: expected the name of a release")),
+        (Some(release), false) if release.trim().is_empty() => {
+            return Err(ApiError::bad_request("release: expected the name of a release"));
+        }
         (Some(release), false) => release.trim().to_owned(),
         (None, false) => String::new(),
         (None, true) => {
@@ -381,7 +383,12 @@ async fn export(State(api): State<ErrorsApi>, params: Params) -> Result<Response
             cursor = last;
             let batch = &skimmed.batch;
             let rows = (0..batch.len()).filter(|row| batch.seq[*row] <= end);
-            let events = rows.filter_map(|row| ErrorEvent::of(batch, row));
+            let event = |row| {
+                let mut event = ErrorEvent::of(batch, row)?;
+                event.add_details(batch, row);
+                Some(event)
+            };
+            let events = rows.filter_map(event);
             let mut wanted = events.filter(|event| since <= event.timestamp && event.timestamp < until);
             if !wanted.all(|event| lines.push(&event)) {
                 break;

@@ -22,6 +22,8 @@ const MIGRATIONS: &[Migration] = &[include_str!("../../migrations/errors/0001_er
 
 /// From this length on an event is compressed, in bytes.
 const PACK_BYTES: usize = 512;
+/// From this length on it is compressed quickly rather than well, in bytes.
+const LONG_BYTES: usize = 4 << 10;
 /// Longest event that is read back, in bytes: what was written is far below.
 const MAX_EVENT_BYTES: usize = 1 << 20;
 
@@ -41,7 +43,9 @@ impl Body {
     /// If JSON cannot say it.
     pub fn new(issue: &str, seq: u64, event: &ErrorEvent) -> rusqlite::Result<Self> {
         let json = to_json(event)?.into_bytes();
-        let small = (json.len() >= PACK_BYTES).then(|| zstd::bulk::compress(&json, 3).ok()).flatten();
+        // A storm of long events must not cost more to keep than to count.
+        let level = if json.len() >= LONG_BYTES { 1 } else { 3 };
+        let small = (json.len() >= PACK_BYTES).then(|| zstd::bulk::compress(&json, level).ok()).flatten();
         let packed = small.is_some();
         Ok(Self { issue: issue.to_owned(), seq, packed, data: small.unwrap_or(json) })
     }
@@ -300,10 +304,9 @@ fn insert(transaction: &Transaction<'_>, bodies: &[Body]) -> rusqlite::Result<()
 }
 
 fn of_issues(connection: &Connection, issues: &str, limit: usize) -> rusqlite::Result<Vec<ErrorEvent>> {
-    let mut statement =
-        connection.prepare_cached(
-            "SELECT packed, data FROM events WHERE issue IN (SELECT value FROM json_each(?1)) ORDER BY position DESC LIMIT ?2",
-        )?;
+    let mut statement = connection.prepare_cached(
+        "SELECT packed, data FROM events WHERE issue IN (SELECT value FROM json_each(?1)) ORDER BY position DESC LIMIT ?2",
+    )?;
     let rows = statement.query_map(params![issues, limit as i64], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     let event = |(packed, data): (bool, Vec<u8>)| {
         let json = if packed { zstd::bulk::decompress(&data, MAX_EVENT_BYTES).ok()? } else { data };

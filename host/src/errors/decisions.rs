@@ -112,8 +112,10 @@ pub fn assign(connection: &Connection, id: &str, who: &str) -> rusqlite::Result<
 /// Adds a comment. Returns whether there is such an issue.
 pub fn comment(connection: &Connection, id: &str, author: &str, text: &str, now: Timestamp) -> rusqlite::Result<bool> {
     let Some(id) = shown_as(connection, id)? else { return Ok(false) };
-    connection
-        .execute("INSERT INTO issue_comments (issue, at, author, text) VALUES (?1, ?2, ?3, ?4)", params![id, nanos(now), author, text])?;
+    connection.execute(
+        "INSERT INTO issue_comments (issue, at, author, text) VALUES (?1, ?2, ?3, ?4)",
+        params![id, nanos(now), author, text],
+    )?;
     connection.execute(
         "DELETE FROM issue_comments WHERE issue = ?1 AND id <= (SELECT id FROM issue_comments WHERE issue = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
         params![id, MAX_COMMENTS],

@@ -87,7 +87,8 @@ impl Occurrences {
             ("server", &event.server),
             ("transaction", &event.transaction),
         ];
-        let tags = event.tags.iter().filter(|(key, _)| own.iter().all(|(own, _)| own != key)).map(|(key, value)| (key.as_str(), value));
+        let tags =
+            event.tags.iter().filter(|(key, _)| own.iter().all(|(own, _)| own != key)).map(|(key, value)| (key.as_str(), value));
         for (key, value) in own.into_iter().filter(|(_, value)| !value.is_empty()).chain(tags) {
             let known = self.tags.len();
             match self.tags.get_mut(&(key.to_owned(), value.clone())) {
@@ -168,7 +169,13 @@ pub fn gather(batch: &LogBatch, auto_capture: bool, rules: &GroupingRules) -> BT
             None => issues.entry(grouped.fingerprint.clone()).or_insert_with(|| Occurrences::new(&grouped, seq, event.timestamp)),
         };
         issue.add(&event, grouped, seq);
-        issue.keep(seq, event.detailed(batch, row));
+        issue.keep(seq, event);
+    }
+    // Only what is kept is copied as a whole.
+    for (seq, event) in issues.values_mut().flat_map(|issue| issue.first.iter_mut().chain(&mut issue.last)) {
+        if let Ok(row) = batch.seq.binary_search(seq) {
+            event.add_details(batch, row);
+        }
     }
     issues
 }

@@ -42,7 +42,11 @@ pub struct Found {
 }
 
 /// Returns `groups`, which are by fingerprint, by issue. Reads and writes nothing else, so that a replay finds the same.
-pub fn resolve(connection: &Connection, groups: BTreeMap<String, Occurrences>, now: Timestamp) -> rusqlite::Result<BTreeMap<String, Found>> {
+pub fn resolve(
+    connection: &Connection,
+    groups: BTreeMap<String, Occurrences>,
+    now: Timestamp,
+) -> rusqlite::Result<BTreeMap<String, Found>> {
     let mut groups: Vec<Occurrences> = groups.into_values().collect();
     // In the order of the log, however it was cut into batches.
     groups.sort_by_key(|group| group.seqs.0);
@@ -77,7 +81,11 @@ pub fn resolve(connection: &Connection, groups: BTreeMap<String, Occurrences>, n
 }
 
 /// Returns the issue of one event, and how it was found; `None` if there is none yet.
-pub fn find(connection: &Connection, grouped: &super::fingerprint::Grouped, now: Timestamp) -> rusqlite::Result<Option<(String, &'static str)>> {
+pub fn find(
+    connection: &Connection,
+    grouped: &super::fingerprint::Grouped,
+    now: Timestamp,
+) -> rusqlite::Result<Option<(String, &'static str)>> {
     let by = |hash: &str| {
         connection
             .prepare_cached("SELECT issue, h.seen_at, first_seen FROM issue_hashes h JOIN issues ON id = issue WHERE hash = ?1")?
@@ -145,7 +153,9 @@ pub struct IssueHash {
 /// Returns what leads to `issue`, the latest first.
 pub fn of_issue(connection: &Connection, issue: &str) -> rusqlite::Result<Vec<IssueHash>> {
     connection
-        .prepare_cached("SELECT hash, kind, version, found, seen_at FROM issue_hashes WHERE issue = ?1 ORDER BY seen_at DESC, hash LIMIT 100")?
+        .prepare_cached(
+            "SELECT hash, kind, version, found, seen_at FROM issue_hashes WHERE issue = ?1 ORDER BY seen_at DESC, hash LIMIT 100",
+        )?
         .query_map([issue], |row| {
             Ok(IssueHash {
                 hash: row.get("hash")?,
@@ -160,7 +170,8 @@ pub fn of_issue(connection: &Connection, issue: &str) -> rusqlite::Result<Vec<Is
 
 /// Forgets hashes of earlier ways of grouping that no event has had for a while.
 pub fn prune(connection: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
-    connection.execute("DELETE FROM issue_hashes WHERE version <> ?1 AND seen_at < ?2", params![VERSION, nanos(now.minus(TRANSITION))])
+    connection
+        .execute("DELETE FROM issue_hashes WHERE version <> ?1 AND seen_at < ?2", params![VERSION, nanos(now.minus(TRANSITION))])
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod detect;
 pub mod engine;
 pub mod fingerprint;
 pub mod hashes;
+pub mod links;
 pub mod rules;
 pub mod runtime;
 pub mod search;
@@ -184,6 +185,9 @@ impl Errors {
                     // They went with their day.
                     detail.events.extend(sample);
                 }
+                for event in &mut detail.events {
+                    event.links = Some(links::of(event));
+                }
                 detail
             }))
         };
@@ -214,7 +218,8 @@ impl Errors {
     pub async fn why(&self, id: &str) -> Result<Option<why::Why>, StoreError> {
         let Some(detail) = self.issue(id).await? else { return Ok(None) };
         let rules = &self.0.settings.grouping;
-        let components = detail.events.first().map_or_else(Vec::new, |event| why::components(event, event.trace(rules).as_ref(), rules));
+        let components =
+            detail.events.first().map_or_else(Vec::new, |event| why::components(event, event.trace(rules).as_ref(), rules));
         let issue = detail.issue.id.clone();
         let hashes = self.0.database.read(move |connection| hashes::of_issue(connection, &issue)).await?;
         Ok(Some(why::Why { issue: detail.issue.id, grouping: detail.grouping, components, hashes, merged: detail.merged }))

@@ -60,12 +60,12 @@ impl FingerprintRule {
         let exceptions = trace.map_or(&[][..], |trace| &trace.exceptions);
         let mut frames = exceptions.iter().flat_map(|exception| &exception.frames);
         let is = |pattern: &Option<String>, mut found: &mut dyn FnMut(&str) -> bool| pattern.as_deref().is_none_or(&mut found);
-        is(&self.kind, &mut |pattern| matches(pattern, &event.kind) || exceptions.iter().any(|exception| matches(pattern, &exception.kind)))
-            && is(&self.message, &mut |pattern| {
-                let said = if event.message.is_empty() { &event.body } else { &event.message };
-                matches(pattern, said)
-            })
-            && is(&self.service, &mut |pattern| matches(pattern, &event.service))
+        is(&self.kind, &mut |pattern| {
+            matches(pattern, &event.kind) || exceptions.iter().any(|exception| matches(pattern, &exception.kind))
+        }) && is(&self.message, &mut |pattern| {
+            let said = if event.message.is_empty() { &event.body } else { &event.message };
+            matches(pattern, said)
+        }) && is(&self.service, &mut |pattern| matches(pattern, &event.service))
             && is(&self.module, &mut |pattern| frames.clone().any(|frame| matches(pattern, &frame.module)))
             && is(&self.function, &mut |pattern| frames.any(|frame| matches(pattern, &frame.function)))
     }
@@ -91,7 +91,8 @@ impl FingerprintRule {
 /// Returns `parts` with what they name filled in; [`DEFAULT`] stays, and is written in one way.
 #[must_use]
 pub fn expand(parts: &[String], event: &ErrorEvent, trace: Option<&StackTrace>) -> Vec<String> {
-    let top = trace.and_then(|trace| trace.exceptions.iter().rev().flat_map(|exception| &exception.frames).find(|frame| frame.in_app));
+    let top =
+        trace.and_then(|trace| trace.exceptions.iter().rev().flat_map(|exception| &exception.frames).find(|frame| frame.in_app));
     let fill = |name: &str| match name {
         "type" => event.kind.clone(),
         "message" => event.message.clone(),

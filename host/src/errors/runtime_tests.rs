@@ -10,6 +10,7 @@ use super::*;
 use crate::alerts::store::MIGRATIONS;
 use crate::clock::Clock;
 use crate::config::ErrorTracking;
+use crate::errors::decisions::Decision;
 use crate::errors::store::IssueQuery;
 use crate::errors::types::{Issue, IssueStatus};
 use crate::store::{DataDirectory, Database};
@@ -35,7 +36,12 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Timestamp::from_seconds(20_000 * 86_400 + 43_200));
         let directory = DataDirectory::open(folder.path()).unwrap();
-        let settings = ErrorTracking { max_events, cleanup_interval: Duration::from_secs(3600), auto_capture: true, ..crate::config::Config::default().error_tracking };
+        let settings = ErrorTracking {
+            max_events,
+            cleanup_interval: Duration::from_secs(3600),
+            auto_capture: true,
+            ..crate::config::Config::default().error_tracking
+        };
         let own = SelfMetrics::default();
         let logs = Logs::open(folder.path(), 30 * DAY, &clock, &own).unwrap();
         let database = Database::open(&folder.path().join("state.db"), MIGRATIONS).unwrap();
@@ -73,7 +79,14 @@ impl House {
     }
 
     async fn issues(&self) -> Vec<Issue> {
-        let query = IssueQuery { status: None, services: Vec::new(), search: crate::errors::search::Search::default(), since: None, sort: "count", limit: 1000 };
+        let query = IssueQuery {
+            status: None,
+            services: Vec::new(),
+            search: crate::errors::search::Search::default(),
+            since: None,
+            sort: "count",
+            limit: 1000,
+        };
         let now = self.clock.now();
         self.database.read(move |connection| store::issues(connection, &query, now)).await.unwrap()
     }

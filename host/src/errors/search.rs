@@ -90,7 +90,9 @@ impl Search {
                 What::Assigned => sql.push_str("i.assigned_to <> ''"),
                 What::Merged => sql.push_str("merged > 0"),
                 What::Regressed => {
-                    sql.push_str("(SELECT kind FROM issue_events e WHERE e.issue = i.id ORDER BY position DESC LIMIT 1) = 'regressed'");
+                    sql.push_str(
+                        "(SELECT kind FROM issue_events e WHERE e.issue = i.id ORDER BY position DESC LIMIT 1) = 'regressed'",
+                    );
                 }
                 What::Column(column, value) => like(sql, column, value),
                 What::Level(level) => {
@@ -207,7 +209,8 @@ mod tests {
 
     #[test]
     fn words_with_a_colon_are_conditions_and_the_rest_is_text() {
-        let search = Search::parse(r#"is:unresolved release:shop@1.* !level:fatal "is:quoted" ValueError: bad http://x no"#).unwrap();
+        let search =
+            Search::parse(r#"is:unresolved release:shop@1.* !level:fatal "is:quoted" ValueError: bad http://x no"#).unwrap();
         assert_eq!(search.text, "is:quoted ValueError: bad http://x no");
         let whats: Vec<_> = search.terms.iter().map(|term| (term.negated, term.what.clone())).collect();
         assert_eq!(

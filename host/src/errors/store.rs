@@ -6,9 +6,9 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use watchfire_types::{Severity, Timestamp};
 
+use super::decisions::{self, Decision};
 use super::engine::{Occurrences, hour};
 use super::fingerprint::Grouping;
-use super::decisions::{self, Decision};
 use super::hashes::{self, Found};
 use super::search::Search;
 use super::tags;

@@ -247,12 +247,15 @@ impl<'a> SentryEvent<'a> {
                     let file = if frame.filename.is_empty() { &frame.abs_path } else { &frame.filename };
                     let name = match (frame.module.as_ref(), frame.function.as_ref()) {
                         ("", function) => function.to_owned(),
-                        (module, function) if function.starts_with(module) || self.platform == "javascript" || self.platform == "node" => {
+                        (module, function)
+                            if function.starts_with(module) || self.platform == "javascript" || self.platform == "node" =>
+                        {
                             function.to_owned()
                         }
                         (module, function) => format!("{module}.{function}"),
                     };
-                    let _ = writeln!(text, "    at {} ({file}:{})", if name.is_empty() { "<anonymous>" } else { &name }, frame.lineno);
+                    let _ =
+                        writeln!(text, "    at {} ({file}:{})", if name.is_empty() { "<anonymous>" } else { &name }, frame.lineno);
                 }
             }
         }
@@ -316,21 +319,38 @@ mod tests {
     #[test]
     fn every_platform_has_its_names() {
         let one = |platform: &str, frame: JsonValue| {
-            let event = json!({"platform": platform, "exception": {"values": [{"type": "E", "stacktrace": {"frames": [frame]}}]}}).to_string();
+            let event = json!({"platform": platform, "exception": {"values": [{"type": "E", "stacktrace": {"frames": [frame]}}]}})
+                .to_string();
             frames(&SentryEvent::read(&event).unwrap().trace(&GroupingRules::default()).unwrap()).join("; ")
         };
         let cases = [
             ("node", json!({"filename": "/app/src/cart.js", "function": "Object.pay", "in_app": true}), "cart in pay"),
-            ("node", json!({"filename": "/app/node_modules/express/lib/router.js", "function": "next", "in_app": false}), "router in next (library)"),
-            ("javascript", json!({"filename": "https://shop.example/static/main.3f2a1b9c.js", "function": "t", "context_line": "  pay(cart);"}), "main in pay(cart);"),
-            ("java", json!({"module": "com.shop.Orders$1", "function": "lambda$run$0", "filename": "Orders.java"}), "com.shop.Orders in lambda$run"),
+            (
+                "node",
+                json!({"filename": "/app/node_modules/express/lib/router.js", "function": "next", "in_app": false}),
+                "router in next (library)",
+            ),
+            (
+                "javascript",
+                json!({"filename": "https://shop.example/static/main.3f2a1b9c.js", "function": "t", "context_line": "  pay(cart);"}),
+                "main in pay(cart);",
+            ),
+            (
+                "java",
+                json!({"module": "com.shop.Orders$1", "function": "lambda$run$0", "filename": "Orders.java"}),
+                "com.shop.Orders in lambda$run",
+            ),
             ("java", json!({"module": "java.util.ArrayList", "function": "get"}), "java.util.ArrayList in get (library)"),
             ("native", json!({"function": "shop::orders::charge::{{closure}}"}), "shop::orders in charge"),
             ("native", json!({"function": "core::panicking::panic"}), "core::panicking in panic (library)"),
             ("go", json!({"module": "shop/orders", "function": "(*Service).Charge.func1"}), "shop/orders in (*Service).Charge"),
             ("csharp", json!({"module": "Shop.Orders", "function": "Charge", "in_app": true}), "Shop.Orders in Charge"),
             ("ruby", json!({"filename": "app/models/order.rb", "function": "charge", "in_app": true}), "order in charge"),
-            ("php", json!({"filename": "/app/src/Order.php", "function": "Shop\\Order::charge", "in_app": false}), "Order in Shop\\Order::charge (library)"),
+            (
+                "php",
+                json!({"filename": "/app/src/Order.php", "function": "Shop\\Order::charge", "in_app": false}),
+                "Order in Shop\\Order::charge (library)",
+            ),
         ];
         for (platform, frame, expected) in cases {
             assert_eq!(one(platform, frame.clone()), expected, "{platform} {frame}");
@@ -339,10 +359,12 @@ mod tests {
 
     #[test]
     fn users_say_whose_a_call_is() {
-        let rules = GroupingRules { include: vec!["*vendored*".into()], exclude: vec!["shop.generated.*".into()], rules: Vec::new() };
+        let rules =
+            GroupingRules { include: vec!["*vendored*".into()], exclude: vec!["shop.generated.*".into()], rules: Vec::new() };
         let event = json!({"platform": "python", "exception": {"values": [{"type": "E", "stacktrace": {"frames": [
             {"abs_path": "/x/site-packages/vendored/a.py", "function": "f", "in_app": false},
-            {"abs_path": "/x/shop/generated/b.py", "module": "shop.generated.b", "function": "g", "in_app": true}]}}]}}).to_string();
+            {"abs_path": "/x/shop/generated/b.py", "module": "shop.generated.b", "function": "g", "in_app": true}]}}]}})
+        .to_string();
         assert_eq!(frames(&SentryEvent::read(&event).unwrap().trace(&rules).unwrap()), ["b in g (library)", "a in f"]);
     }
 

@@ -9,6 +9,7 @@ use watchfire_types::{LogBatch, Severity, Timestamp, ValueRef};
 
 use super::detect::Detector;
 use super::fingerprint::{Grouped, Grouping, group};
+use super::links::EventLinks;
 use super::rules::GroupingRules;
 use super::stack::{self, cut};
 use super::structured::SentryEvent;
@@ -73,6 +74,9 @@ pub struct ErrorEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub details: Option<Details>,
+    /// What happened around it; only where an issue is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<EventLinks>,
 }
 
 /// JSON that is handed on as it is.
@@ -106,10 +110,10 @@ impl ErrorEvent {
     /// Returns the error event that row `row` of `batch` is, if it is one.
     #[must_use]
     pub fn of(batch: &LogBatch, row: usize) -> Option<Self> {
-        Detector::new(batch, true).is_error(row).then(|| Self::read(batch, row, &GroupingRules::default()).0.detailed(batch, row))
+        Detector::new(batch, true).is_error(row).then(|| Self::read(batch, row, &GroupingRules::default()).0)
     }
 
-    /// Returns row `row`, which is an error event, with its place among the issues. Its details are left to [`Self::detailed`].
+    /// Returns row `row`, which is an error event, with its place among the issues. Its details are left to [`Self::add_details`].
     #[must_use]
     pub fn grouped(batch: &LogBatch, row: usize, rules: &GroupingRules) -> (Self, Grouped) {
         let (event, trace) = Self::read(batch, row, rules);
@@ -118,12 +122,10 @@ impl ErrorEvent {
     }
 
     /// Adds what row `row` of `batch` says of it beyond what it is grouped by.
-    #[must_use]
-    pub fn detailed(mut self, batch: &LogBatch, row: usize) -> Self {
+    pub fn add_details(&mut self, batch: &LogBatch, row: usize) {
         if let Some(ValueRef::Json(json)) = batch.find_attribute(row, keys::SENTRY_EVENT) {
             self.details = Details::new(json);
         }
-        self
     }
 
     /// Returns the trace that it was read with: from its details, if it has such, else from its text.
@@ -160,6 +162,7 @@ impl ErrorEvent {
             tags: BTreeMap::new(),
             fingerprint: Vec::new(),
             details: None,
+            links: None,
         };
         let sent = match batch.find_attribute(row, keys::SENTRY_EVENT) {
             Some(ValueRef::Json(json)) => SentryEvent::read(json),

@@ -81,7 +81,10 @@ pub fn components(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &Groupi
             (false, "it is further out than the five nearest calls")
         } else {
             taken += 1;
-            (true, if has_own { "one of the application's five nearest calls" } else { "no call is the application's, so all count" })
+            (
+                true,
+                if has_own { "one of the application's five nearest calls" } else { "no call is the application's, so all count" },
+            )
         };
         if !has_own || frame.in_app {
             last = Some(frame);
@@ -123,7 +126,12 @@ mod tests {
 
     #[test]
     fn every_part_says_whether_it_counts() {
-        let event = event(&python(&[("/app/a.py", "main"), ("/x/site-packages/lib.py", "call"), ("/app/b.py", "walk"), ("/app/b.py", "walk")]));
+        let event = event(&python(&[
+            ("/app/a.py", "main"),
+            ("/x/site-packages/lib.py", "call"),
+            ("/app/b.py", "walk"),
+            ("/app/b.py", "walk"),
+        ]));
         let rules = GroupingRules::default();
         let shown: Vec<String> = components(&event, event.trace(&rules).as_ref(), &rules)
             .iter()

@@ -50,7 +50,9 @@ impl DsnKey {
             Err(error) => return Err(error),
         };
         if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(io::Error::other("it should have 32 hexadecimal digits: restore it, or delete it and give programs the new DSN"));
+            return Err(io::Error::other(
+                "it should have 32 hexadecimal digits: restore it, or delete it and give programs the new DSN",
+            ));
         }
         Ok(Self(text.into()))
     }
@@ -139,7 +141,10 @@ mod tests {
     #[test]
     fn a_key_is_found_wherever_sdks_put_it() {
         let of = |headers: &[(&'static str, &str)], uri: &str| {
-            key_of(&headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(), &uri.parse().unwrap())
+            key_of(
+                &headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
+                &uri.parse().unwrap(),
+            )
         };
         let sentry = "Sentry sentry_version=7, sentry_client=sentry.python/2.0,sentry_key=abc , sentry_secret=x";
         assert_eq!(of(&[("x-sentry-auth", sentry)], "/").as_deref(), Some("abc"));

@@ -95,7 +95,14 @@ pub(super) fn source(project: u64, own: &SentryInput, now: Timestamp) -> Source 
 /// Reads `bytes`, whatever they are: for fuzzing.
 #[doc(hidden)]
 pub fn decode_for_tests(form: Form, bytes: &[u8], key: &DsnKey) -> Option<LogBatch> {
-    let source = Source { project: 1, service: None, now: Timestamp::from_seconds(1_795_392_600), drift: 0, key: key.clone(), redacts: true };
+    let source = Source {
+        project: 1,
+        service: None,
+        now: Timestamp::from_seconds(1_795_392_600),
+        drift: 0,
+        key: key.clone(),
+        redacts: true,
+    };
     decode(form, bytes, source, 64 << 20).ok().map(|decoded| decoded.batch)
 }
 
@@ -134,7 +141,8 @@ fn unpacked(bytes: &[u8], most: usize) -> Option<Vec<u8>> {
 fn envelope(bytes: &[u8], mut source: Source, builder: &mut BatchBuilder, decoded: &mut Decoded) -> Result<(), Refused> {
     let envelope = envelope::parse(bytes).map_err(Refused::Malformed)?;
     decoded.key = key_in_dsn(text(&envelope.headers, "dsn")).map(str::to_owned);
-    if let Some(sent) = envelope.headers.get("sent_at").and_then(JsonValue::as_str).and_then(|sent| sent.parse::<Timestamp>().ok()) {
+    if let Some(sent) = envelope.headers.get("sent_at").and_then(JsonValue::as_str).and_then(|sent| sent.parse::<Timestamp>().ok())
+    {
         let drift = i128::from(source.now.as_nanos()) - i128::from(sent.as_nanos());
         if drift.unsigned_abs() >= LEAST_DRIFT_NANOS {
             source.drift = drift;
@@ -187,7 +195,8 @@ fn envelope(bytes: &[u8], mut source: Source, builder: &mut BatchBuilder, decode
 
 /// Reads a report as browsers send it: `{"csp-report": {…}}` and its like, or a list of `{"type": …, "body": {…}}`.
 fn reports(bytes: &[u8], source: &Source, builder: &mut BatchBuilder, decoded: &mut Decoded) -> Result<(), Refused> {
-    let json: JsonValue = serde_json::from_slice(bytes).map_err(|error| Refused::Malformed(format!("a report is JSON: {error}")))?;
+    let json: JsonValue =
+        serde_json::from_slice(bytes).map_err(|error| Refused::Malformed(format!("a report is JSON: {error}")))?;
     let list = match json {
         JsonValue::Array(list) => list,
         object => vec![object],
@@ -201,14 +210,17 @@ fn reports(bytes: &[u8], source: &Source, builder: &mut BatchBuilder, decoded: &
         *decoded.kinds.entry("security").or_default() += 1;
     }
     if builder.is_empty() {
-        return Err(Refused::Malformed("expected `csp-report`, `expect-ct-report`, `expect-staple-report`, or a list of reports".to_owned()));
+        return Err(Refused::Malformed(
+            "expected `csp-report`, `expect-ct-report`, `expect-staple-report`, or a list of reports".to_owned(),
+        ));
     }
     Ok(())
 }
 
 fn of_report(report: &JsonValue) -> Option<Map<String, JsonValue>> {
     let object = report.as_object()?;
-    let named = ["csp-report", "expect-ct-report", "expect-staple-report"].iter().find_map(|name| Some((*name, object.get(*name)?)));
+    let named =
+        ["csp-report", "expect-ct-report", "expect-staple-report"].iter().find_map(|name| Some((*name, object.get(*name)?)));
     let (kind, body) = match named {
         Some((name, body)) => (name.trim_end_matches("-report"), body),
         None => (object.get("type")?.as_str()?, object.get("body")?),
@@ -220,7 +232,10 @@ fn of_report(report: &JsonValue) -> Option<Map<String, JsonValue>> {
         let directive = first(&["effective-directive", "effectiveDirective", "violated-directive"]);
         let directive = cut(directive.split(' ').next().unwrap_or(directive), 100);
         let blocked = first(&["blocked-uri", "blockedURL"]);
-        let blocked = url::Url::parse(blocked).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| cut(blocked, 100).to_owned());
+        let blocked = url::Url::parse(blocked)
+            .ok()
+            .and_then(|url| url.host_str().map(str::to_owned))
+            .unwrap_or_else(|| cut(blocked, 100).to_owned());
         json!({
             "logger": "csp", "level": "error", "platform": "javascript", "message": format!("blocked by `{directive}`: {blocked}"),
             "fingerprint": ["csp", directive, blocked], "request": {"url": page}, "extra": body,

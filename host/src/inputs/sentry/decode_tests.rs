@@ -10,7 +10,14 @@ fn key() -> DsnKey {
 }
 
 fn read(form: Form, bytes: &[u8]) -> Result<Decoded, Refused> {
-    let source = Source { project: 1, service: Some("shop".into()), now: Timestamp::from_seconds(1_795_392_600), drift: 0, key: key(), redacts: true };
+    let source = Source {
+        project: 1,
+        service: Some("shop".into()),
+        now: Timestamp::from_seconds(1_795_392_600),
+        drift: 0,
+        key: key(),
+        redacts: true,
+    };
     decode(form, bytes, source, 64 << 20)
 }
 
@@ -39,9 +46,15 @@ fn every_item_is_used_or_counted_and_none_is_an_error() {
     .concat();
     let decoded = read(Form::Envelope, envelope.as_bytes()).unwrap();
     assert_eq!(bodies(&decoded), ["it failed", "slow", "check-in nightly: error", "Ann said: it broke", "Bob said: the button"]);
-    assert_eq!((decoded.id.as_str(), decoded.key.as_deref(), decoded.refused), ("9ec79c33ec9942ab8353589fcb2e04dc", Some("abc"), 1));
+    assert_eq!(
+        (decoded.id.as_str(), decoded.key.as_deref(), decoded.refused),
+        ("9ec79c33ec9942ab8353589fcb2e04dc", Some("abc"), 1)
+    );
     let kinds: Vec<_> = decoded.kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-    assert_eq!(kinds.join(", "), "attachment 1, check_in 2, client_report 1, event 1, feedback 1, log 1, other 1, session 1, sessions 1, transaction 1, user_report 1");
+    assert_eq!(
+        kinds.join(", "),
+        "attachment 1, check_in 2, client_report 1, event 1, feedback 1, log 1, other 1, session 1, sessions 1, transaction 1, user_report 1"
+    );
     assert_eq!(decoded.losses, [("queue_overflow", "error", 7), ("other", "other", 1)]);
     let points: Vec<_> = decoded.points.iter().map(|point| format!("{} {}", point.series, point.value)).collect();
     assert_eq!(points[0], r#"sentry.sessions{release="shop@1",service="shop",status="crashed"} 1"#);
@@ -78,7 +91,10 @@ fn a_dump_is_noted_with_the_event_beside_it() {
     let form = b"--x\r\nContent-Disposition: form-data; name=\"sentry\"\r\n\r\n{\"release\": \"game@1\"}\r\n--x\r\nContent-Disposition: form-data; name=\"upload_file_minidump\"\r\n\r\nMDMP\r\n--x--";
     let decoded = read(Form::Dump, form).unwrap();
     let record = decoded.batch.record(0);
-    assert_eq!((record.severity_number, decoded.batch.find_attribute(0, "exception.type").unwrap().display().as_str()), (21, "Minidump"));
+    assert_eq!(
+        (record.severity_number, decoded.batch.find_attribute(0, "exception.type").unwrap().display().as_str()),
+        (21, "Minidump")
+    );
 }
 
 proptest! {

@@ -92,7 +92,12 @@ pub(super) struct Of<'a> {
 ///
 /// # Errors
 /// What is wrong with it: then there is no record of it.
-pub(super) fn push(builder: &mut BatchBuilder, payload: &[u8], id: &str, source: &Source) -> Result<Result<String, String>, OverBudget> {
+pub(super) fn push(
+    builder: &mut BatchBuilder,
+    payload: &[u8],
+    id: &str,
+    source: &Source,
+) -> Result<Result<String, String>, OverBudget> {
     match serde_json::from_slice(payload) {
         Ok(JsonValue::Object(event)) => push_object(builder, event, id, source).map(Ok),
         Ok(_) => Ok(Err("an event is a JSON object".to_owned())),
@@ -101,7 +106,12 @@ pub(super) fn push(builder: &mut BatchBuilder, payload: &[u8], id: &str, source:
 }
 
 /// Appends the record of `event` to `builder`; returns the event's id: `id`, if the envelope has said one.
-pub(super) fn push_object(builder: &mut BatchBuilder, mut event: Map<String, JsonValue>, id: &str, source: &Source) -> Result<String, OverBudget> {
+pub(super) fn push_object(
+    builder: &mut BatchBuilder,
+    mut event: Map<String, JsonValue>,
+    id: &str,
+    source: &Source,
+) -> Result<String, OverBudget> {
     let id = event_id(id).or_else(|| event_id(text(&event, "event_id"))).unwrap_or_else(new_id);
     tidy(&mut event);
     let user = user(&event).map(|user| source.key.pseudonym(&user));
@@ -117,13 +127,16 @@ pub(super) fn push_object(builder: &mut BatchBuilder, mut event: Map<String, Jso
     let timestamp = source.time(event.get("timestamp"));
     let trace = event.get("contexts").and_then(|contexts| contexts.get("trace"));
     let trace_text = |key: &str| trace.and_then(|trace| trace.get(key)).and_then(JsonValue::as_str).unwrap_or("").replace('-', "");
-    let (trace_id, span_id) = (unhex(&trace_text("trace_id")).unwrap_or_default(), unhex(&trace_text("span_id")).unwrap_or_default());
+    let (trace_id, span_id) =
+        (unhex(&trace_text("trace_id")).unwrap_or_default(), unhex(&trace_text("span_id")).unwrap_or_default());
     let body = match (kind.is_empty(), said.is_empty(), message.is_empty()) {
         (_, _, false) => message.clone(),
         (false, false, _) => format!("{kind}: {said}"),
         (false, true, _) => kind.clone(),
         (true, false, _) => said.clone(),
-        _ => Some(text(&event, "transaction")).filter(|place| !place.is_empty()).unwrap_or("(an event without a message)").to_owned(),
+        _ => {
+            Some(text(&event, "transaction")).filter(|place| !place.is_empty()).unwrap_or("(an event without a message)").to_owned()
+        }
     };
     let tag = |key: &str| event.get("tags").and_then(|tags| tags.get(key)).and_then(JsonValue::as_str);
     let named = tag(keys::SERVICE_NAME).or_else(|| tag("service"));
@@ -184,7 +197,11 @@ fn tidy(event: &mut Map<String, JsonValue>) {
     }
     // A stack trace without an exception: of the message, or of the only thread there is.
     let mut threads = values(event.remove("threads"));
-    let of_thread = if exceptions.is_empty() && threads.len() == 1 { threads.pop().and_then(|mut thread| thread.get_mut("stacktrace").map(JsonValue::take)) } else { None };
+    let of_thread = if exceptions.is_empty() && threads.len() == 1 {
+        threads.pop().and_then(|mut thread| thread.get_mut("stacktrace").map(JsonValue::take))
+    } else {
+        None
+    };
     if let Some(stacktrace) = stacktrace.or(of_thread).filter(JsonValue::is_object) {
         match exceptions.last_mut().and_then(JsonValue::as_object_mut) {
             Some(last) => {
@@ -237,7 +254,8 @@ fn tidy_exception(exception: &mut JsonValue) {
         }
     }
     exception.remove("raw_stacktrace");
-    let frames = exception.get_mut("stacktrace").and_then(|stacktrace| stacktrace.get_mut("frames")).and_then(JsonValue::as_array_mut);
+    let frames =
+        exception.get_mut("stacktrace").and_then(|stacktrace| stacktrace.get_mut("frames")).and_then(JsonValue::as_array_mut);
     let Some(frames) = frames else { return };
     frames.retain(JsonValue::is_object);
     let (near, far) = MAX_FRAMES;
@@ -320,7 +338,9 @@ fn message(event: &Map<String, JsonValue>) -> String {
 /// Returns what tells the user from others.
 fn user(event: &Map<String, JsonValue>) -> Option<String> {
     let user = event.get("user")?.as_object()?;
-    ["id", "username", "email", "ip_address"].iter().find_map(|key| user.get(*key).and_then(scalar).filter(|value| !value.is_empty()))
+    ["id", "username", "email", "ip_address"]
+        .iter()
+        .find_map(|key| user.get(*key).and_then(scalar).filter(|value| !value.is_empty()))
 }
 
 /// Returns an event's id as 32 digits; `None` if it is none.
@@ -364,7 +384,10 @@ fn fitting(event: Map<String, JsonValue>) -> String {
         text = write(&event);
     }
     if text.len() > MAX_EVENT_BYTES {
-        for_each_frame(&mut event, |frame| frame.retain(|key, of| matches!(key.as_str(), "module" | "function" | "lineno" | "in_app") && of.to_string().len() < 500));
+        for_each_frame(&mut event, |frame| {
+            frame
+                .retain(|key, of| matches!(key.as_str(), "module" | "function" | "lineno" | "in_app") && of.to_string().len() < 500)
+        });
         let essentials = ["event_id", "exception", "level", "platform", "release", "environment", "timestamp", "cut"];
         if let Some(event) = event.as_object_mut() {
             event.retain(|key, of| essentials.contains(&key.as_str()) && (key == "exception" || of.to_string().len() < 2_000));

@@ -19,7 +19,8 @@ fn record(event: &JsonValue) -> (LogRecord, JsonValue) {
 }
 
 fn attribute(record: &LogRecord, key: &str) -> String {
-    let find = |list: &watchfire_types::Attributes| list.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_ref().display());
+    let find =
+        |list: &watchfire_types::Attributes| list.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_ref().display());
     find(&record.attributes).or_else(|| find(&record.resource)).unwrap_or_default()
 }
 
@@ -32,7 +33,10 @@ fn an_exception_becomes_a_record_with_its_essentials() {
         "contexts": {"trace": {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}},
         "tags": [["route", "/pay"], ["n", 5]], "user": {"id": 17, "ip_address": "{{auto}}"}, "modules": {"a": "1"}
     }));
-    assert_eq!((record.body.as_text(), record.severity_number, record.scope.as_str()), (Some("ValueError: bad order"), 21, "shop.orders"));
+    assert_eq!(
+        (record.body.as_text(), record.severity_number, record.scope.as_str()),
+        (Some("ValueError: bad order"), 21, "shop.orders")
+    );
     assert_eq!(record.timestamp, Timestamp::from_nanos(1_795_392_000_500_000_000));
     assert_eq!((record.trace_id.as_str(), record.span_id.as_str()), ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"));
     for (key, value) in [
@@ -53,8 +57,12 @@ fn an_exception_becomes_a_record_with_its_essentials() {
 
 #[test]
 fn a_message_and_a_stack_trace_without_an_exception_are_events_too() {
-    let (message, _) = record(&json!({"logentry": {"message": "order %s", "formatted": "order 5", "params": [5]}, "level": "warning"}));
-    assert_eq!((message.body.as_text(), message.severity_number, attribute(&message, "service.name").as_str()), (Some("order 5"), 13, "project-7"));
+    let (message, _) =
+        record(&json!({"logentry": {"message": "order %s", "formatted": "order 5", "params": [5]}, "level": "warning"}));
+    assert_eq!(
+        (message.body.as_text(), message.severity_number, attribute(&message, "service.name").as_str()),
+        (Some("order 5"), 13, "project-7")
+    );
     let (old, _) = record(&json!({"sentry.interfaces.Message": {"message": "old"}, "tags": {"service": "legacy"}}));
     assert_eq!((old.body.as_text(), old.severity_number, attribute(&old, "service.name").as_str()), (Some("old"), 9, "legacy"));
     let frames = json!({"frames": [{"function": "f"}]});

@@ -75,7 +75,9 @@ fn push_log(builder: &mut BatchBuilder, log: &Map<String, JsonValue>, source: &S
     for (key, value) in attributes.iter().filter(|(key, _)| !of_resource.contains(key)).take(MAX_ATTRIBUTES) {
         match value {
             Value::Text(text) => builder.attribute(key, ValueRef::Text(cut(text, MAX_ATTRIBUTE_BYTES))),
-            Value::Json(json) if json.len() > MAX_ATTRIBUTE_BYTES => builder.attribute(key, ValueRef::Text(cut(json, MAX_ATTRIBUTE_BYTES))),
+            Value::Json(json) if json.len() > MAX_ATTRIBUTE_BYTES => {
+                builder.attribute(key, ValueRef::Text(cut(json, MAX_ATTRIBUTE_BYTES)))
+            }
             value => builder.attribute(key, value.as_ref()),
         }
     }
@@ -121,7 +123,8 @@ pub(super) fn feedback(builder: &mut BatchBuilder, payload: &[u8], source: &Sour
     let Ok(JsonValue::Object(object)) = serde_json::from_slice(payload) else { return Ok(false) };
     let context = object.get("contexts").and_then(|contexts| contexts.get("feedback")?.as_object());
     let inner = context.unwrap_or(&object);
-    let first = |names: &[&str]| names.iter().map(|name| text(inner, name)).find(|found| !found.is_empty()).unwrap_or("").to_owned();
+    let first =
+        |names: &[&str]| names.iter().map(|name| text(inner, name)).find(|found| !found.is_empty()).unwrap_or("").to_owned();
     let (said, name) = (first(&["message", "comments"]), first(&["name"]));
     if said.is_empty() {
         return Ok(false);
@@ -156,7 +159,8 @@ pub(super) fn feedback(builder: &mut BatchBuilder, payload: &[u8], source: &Sour
 /// Returns the points of `session` and `sessions` items: how many sessions ended how, per release. `None` if it cannot be read.
 pub(super) fn sessions(payload: &[u8], source: &Source) -> Option<MetricBatch> {
     let JsonValue::Object(object) = serde_json::from_slice(payload).ok()? else { return None };
-    let attrs = object.get("attrs").or_else(|| object.get("attributes")).and_then(JsonValue::as_object).cloned().unwrap_or_default();
+    let attrs =
+        object.get("attrs").or_else(|| object.get("attributes")).and_then(JsonValue::as_object).cloned().unwrap_or_default();
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let mut add = |status: &'static str, count: u64| {
         if count > 0 {
@@ -194,9 +198,14 @@ pub(super) fn sessions(payload: &[u8], source: &Source) -> Option<MetricBatch> {
     let point = |(status, count): (&str, u64)| MetricPoint {
         series: SeriesKey::new(
             "sentry.sessions",
-            [label("service", &service), label("release", release), label("environment", text(&attrs, "environment")), label("status", status)]
-                .into_iter()
-                .filter(|(_, value)| !value.is_empty()),
+            [
+                label("service", &service),
+                label("release", release),
+                label("environment", text(&attrs, "environment")),
+                label("status", status),
+            ]
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty()),
         ),
         kind: MetricKind::Counter,
         unit: String::new(),
@@ -209,8 +218,18 @@ pub(super) fn sessions(payload: &[u8], source: &Source) -> Option<MetricBatch> {
 
 /// Returns what a `client_report` says the SDK did not send: reason, category, how many.
 pub(super) fn losses(payload: &[u8]) -> Vec<(&'static str, &'static str, u64)> {
-    const REASONS: [&str; 8] = ["queue_overflow", "cache_overflow", "ratelimit_backoff", "network_error", "sample_rate", "before_send", "event_processor", "send_error"];
-    const CATEGORIES: [&str; 9] = ["error", "transaction", "span", "session", "attachment", "monitor", "log_item", "replay", "feedback"];
+    const REASONS: [&str; 8] = [
+        "queue_overflow",
+        "cache_overflow",
+        "ratelimit_backoff",
+        "network_error",
+        "sample_rate",
+        "before_send",
+        "event_processor",
+        "send_error",
+    ];
+    const CATEGORIES: [&str; 9] =
+        ["error", "transaction", "span", "session", "attachment", "monitor", "log_item", "replay", "feedback"];
     let known = |names: &[&'static str], name: &str| names.iter().copied().find(|known| *known == name).unwrap_or("other");
     let Ok(JsonValue::Object(report)) = serde_json::from_slice(payload) else { return Vec::new() };
     let lists = ["discarded_events", "rate_limited_events", "filtered_events"];

@@ -29,8 +29,8 @@ use serde::Serialize;
 use watchfire_types::LogBatch;
 
 use super::{InputState, body, refused};
-use crate::http::{ApiError, Params};
 use crate::http::guard::Guard;
+use crate::http::{ApiError, Params};
 use crate::store::IngestError;
 use auth::DsnKey;
 use decode::Decoded;
@@ -209,7 +209,9 @@ async fn dsn(State(api): State<SentryApi>, params: Params) -> Result<axum::Json<
             let free = (1..).find(|number| !projects.contains_key(number)).unwrap_or(1);
             found.ok_or_else(|| {
                 let add = format!("add `\"{free}\": \"{service}\"` to `error_tracking.projects` of the configuration");
-                ApiError::not_found(format!("no project belongs to `{service}`: {add}, or use any project and send the tag `service`"))
+                ApiError::not_found(format!(
+                    "no project belongs to `{service}`: {add}, or use any project and send the tag `service`"
+                ))
             })?
         }
         (None, _) => params.number("project", 1, u64::MAX)?,
@@ -226,7 +228,9 @@ async fn dsn(State(api): State<SentryApi>, params: Params) -> Result<axum::Json<
 /// Tells a browser that any page may send here: what a page knows is the DSN's key, which is looked at with what it sends.
 async fn preflight(headers: HeaderMap) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
-    let allowed = HeaderValue::from_static("content-type, content-encoding, x-sentry-auth, authorization, sentry-trace, baggage, traceparent");
+    let allowed = HeaderValue::from_static(
+        "content-type, content-encoding, x-sentry-auth, authorization, sentry-trace, baggage, traceparent",
+    );
     let answer = response.headers_mut();
     answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, OPTIONS"));
     // What a page wants to send is of no consequence here.
@@ -260,8 +264,18 @@ impl SentryApi {
         }
     }
 
-    async fn take(&self, form: Form, peer: SocketAddr, project: &str, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<String, ApiError> {
-        let project = project.parse::<u64>().map_err(|_| ApiError::not_found("a project is a number, such as the 1 of `/api/1/envelope/`"))?;
+    async fn take(
+        &self,
+        form: Form,
+        peer: SocketAddr,
+        project: &str,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<String, ApiError> {
+        let project = project
+            .parse::<u64>()
+            .map_err(|_| ApiError::not_found("a project is a number, such as the 1 of `/api/1/envelope/`"))?;
         let named = auth::key_of(headers, uri);
         // A wrong key is told before its body is read; without one, an envelope may say it in its headers.
         let is_let_in = named.as_deref().is_some_and(|key| self.own.key.is(key));

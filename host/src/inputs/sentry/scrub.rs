@@ -81,10 +81,11 @@ fn hide(name: &str, value: &mut JsonValue) {
 fn hide_all(value: &mut JsonValue) {
     match value {
         JsonValue::Object(map) => map.values_mut().for_each(hide_all),
-        JsonValue::Array(list) => match list.as_mut_slice() {
-            [JsonValue::String(_), of @ JsonValue::String(_)] => *of = REDACTED.into(),
-            _ => list.iter_mut().for_each(hide_all),
-        },
+        // The names of a list of pairs stay as well.
+        JsonValue::Array(list) => list.iter_mut().for_each(|entry| match entry.as_array_mut().map(Vec::as_mut_slice) {
+            Some([JsonValue::String(_), of]) => hide_all(of),
+            _ => hide_all(entry),
+        }),
         JsonValue::Null => {}
         JsonValue::String(text) if text.is_empty() => {}
         _ => *value = REDACTED.into(),
