@@ -163,7 +163,7 @@ async fn the_command_line_lists_shows_and_decides() {
     let list = installation.run_against(&host, &["errors", "--service", "shop"]).expect(0).stdout;
     assert!(list.contains(&id) && list.contains("UNRESOLVED") && list.contains("ValueError: bad order 4"), "{list}");
     let story = installation.run_against(&host, &["errors", &id]).expect(0).stdout;
-    assert!(story.contains("watchfire-g1") && story.contains("orders in charge") && story.contains("Traceback"), "{story}");
+    assert!(story.contains("watchfire-g2") && story.contains("orders in charge") && story.contains("Traceback"), "{story}");
     installation.run_against(&host, &["errors", "resolve", &id]).expect(0);
     let resolved = installation.run_against(&host, &["errors", "--status", "resolved", "--json"]).expect(0).json_lines();
     assert_eq!(resolved[0]["id"], id.as_str());

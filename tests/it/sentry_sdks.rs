@@ -242,3 +242,30 @@ async fn the_rust_sdk_sends_chains_of_errors() {
     assert!(details(event).contains("put into the cart") && details(event).contains("the price is no number"), "{event:#}");
     assert_eq!(placed.issue(&sent, "message").0["issue"]["level"], "WARN");
 }
+
+#[tokio::test]
+async fn every_envelope_that_an_sdk_was_seen_to_send_is_taken() {
+    let host = TestHost::start();
+    let dsn = dsn(&host).await;
+    let (address, key) = (dsn.rsplit_once('@').expect("a DSN").0, "x-sentry-auth");
+    let auth = format!("Sentry sentry_version=7, sentry_key={}", address.trim_start_matches("http://"));
+    let folder = watchfire_tasks::root().join("tests/fixtures/sentry");
+    let mut sent = 0;
+    for entry in std::fs::read_dir(&folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        if path.extension().is_some_and(|extension| extension == "envelope") {
+            let body = std::fs::read(&path).expect("it can be read");
+            let request = host.client().request(reqwest::Method::POST, "/api/1/envelope/").header(key, &auth).body(body);
+            let answer = host.client().send(request).await;
+            assert_eq!(answer.status, 200, "{}: {}", path.display(), answer.body);
+            sent += 1;
+        }
+    }
+    assert!(sent > 10, "{sent} envelopes");
+    // Events with an exception, a message or an attachment.
+    eventually("the events are in issues", async || {
+        let issues = host.client().get_json("/api/v1/issues").await["issues"].as_array().cloned().expect("a list");
+        (issues.iter().filter_map(|issue| issue["count"].as_u64()).sum::<u64>() >= 5).then_some(())
+    })
+    .await;
+}

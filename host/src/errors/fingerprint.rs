@@ -1,6 +1,6 @@
 //! Which error events are the same error. Pure: an event goes in, what it is grouped by comes out.
 //!
-//! Version `watchfire-g1`. With a stack trace: the classes of the exceptions and the five calls of the application nearest to where
+//! Version `watchfire-g2`. With a stack trace: the classes of the exceptions and the five calls of the application nearest to where
 //! it came about, the nearest with its line of source if that is told, and the message without its values where class or calls say too
 //! little. Without: the class and the message without its values; without a class and a message, the first line of the record.
 //! The service is always part of it. What an SDK or a rule of the user asks for takes its place, or is added to it. To take two errors
@@ -19,7 +19,7 @@ use super::template::parametrise;
 use super::types::ErrorEvent;
 
 /// The way of grouping that is described here.
-pub const VERSION: &str = "watchfire-g1";
+pub const VERSION: &str = "watchfire-g2";
 
 /// Calls that tell errors apart: enough to know the place, few enough that a changed outer caller does not matter.
 pub(super) const FRAMES: usize = 5;
@@ -90,8 +90,8 @@ pub struct OlderHash {
 /// A way of grouping of the past: what it makes of an event is still looked for, for a while, so that its issues go on.
 type OlderVersion = fn(&ErrorEvent, Option<&StackTrace>) -> OlderHash;
 
-/// The ways of grouping of the past, the newest first. There has been no other yet.
-const OLDER: [OlderVersion; 0] = [];
+/// The ways of grouping of the past, the newest first.
+const OLDER: [OlderVersion; 1] = [g1];
 
 /// An error event with its place among the issues.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,8 +161,29 @@ pub fn group(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &GroupingRul
         fingerprint: parts,
         asked_by,
     };
-    let older = OLDER.iter().map(|version| version(event, trace)).collect();
+    // What was asked for was a hash of its own then, too, of which only the version has changed; it is not looked for.
+    let older = if is_custom { Vec::new() } else { OLDER.iter().map(|version| version(event, trace)).collect() };
     Grouped { fingerprint: fingerprint(&grouping), secondary, older, title: title(event, &grouping), culprit, grouping }
+}
+
+/// `watchfire-g1` looked at no line of source, and at the message only where there was no call.
+fn g1(event: &ErrorEvent, trace: Option<&StackTrace>) -> OlderHash {
+    const VERSION: &str = "watchfire-g1";
+    let exceptions = trace.map_or(&[][..], |trace| &trace.exceptions[..]);
+    let frames: Vec<String> = calls(exceptions).into_iter().map(ToString::to_string).collect();
+    let mut types = types(event, exceptions);
+    let said = if event.message.trim().is_empty() { &event.body } else { &event.message };
+    let template = if !frames.is_empty() {
+        String::new()
+    } else if types.is_empty() && event.message.trim().is_empty() {
+        parametrise(&event.body)
+    } else {
+        parametrise(said)
+    };
+    if frames.is_empty() {
+        types.truncate(1);
+    }
+    OlderHash { version: VERSION, hash: digest(VERSION, &event.service, &[&types, &frames, &[template]]) }
 }
 
 /// Returns whether classes and calls do not say what went wrong: a panic may be anything, and a minifier leaves no names.
@@ -205,7 +226,7 @@ fn calls(exceptions: &[Exception]) -> Vec<&Frame> {
     let has_own = all().any(|frame| frame.in_app && known(&frame));
     let mut calls: Vec<&Frame> = all().filter(known).filter(|frame| frame.in_app || !has_own).collect();
     // A recursion is as deep as its input.
-    calls.dedup_by(|one, other| one.module == other.module && one.function == other.function);
+    calls.dedup_by(|one, other| one.is_same_call(other));
     calls.truncate(FRAMES);
     calls
 }

@@ -202,7 +202,7 @@ fn a_grouping_explains_itself() {
     assert_eq!(with_trace.culprit, "com.shop.Db in open");
     insta::assert_json_snapshot!(with_trace.grouping, @r#"
     {
-      "version": "watchfire-g1",
+      "version": "watchfire-g2",
       "basis": "stack_trace",
       "service": "shop",
       "types": [

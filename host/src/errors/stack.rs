@@ -40,6 +40,12 @@ impl Frame {
         Self { module, function, in_app, source: String::new() }
     }
 
+    /// Returns whether both are calls of one function, of whichever line.
+    #[must_use]
+    pub fn is_same_call(&self, other: &Self) -> bool {
+        (&self.module, &self.function, self.in_app) == (&other.module, &other.function, other.in_app)
+    }
+
     /// Notes the line of the source.
     fn set_source(&mut self, line: &str) {
         let line = line.trim();

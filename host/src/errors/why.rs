@@ -47,7 +47,7 @@ pub fn components(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &Groupi
     let mut components = Vec::new();
     let mut push = |kind: &str, value: &str, contributes: bool, reason: &str| {
         let (contributes, reason) = match (contributes && replaced, kind) {
-            (true, "type" | "call" | "message") => (false, "the fingerprint takes its place"),
+            (true, "type" | "call" | "source" | "message") => (false, "the fingerprint takes its place"),
             _ => (contributes, reason),
         };
         let (kind, value, reason) = (kind.to_owned(), value.to_owned(), reason.to_owned());
@@ -75,7 +75,7 @@ pub fn components(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &Groupi
         let value = frame.to_string();
         let (contributes, reason) = if has_own && !frame.in_app {
             (false, "a call of a library")
-        } else if last == Some(frame) {
+        } else if last.is_some_and(|last: &super::stack::Frame| last.is_same_call(frame)) {
             (false, "it repeats the call before")
         } else if taken == FRAMES {
             (false, "it is further out than the five nearest calls")
@@ -90,8 +90,13 @@ pub fn components(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &Groupi
             last = Some(frame);
         }
         push("call", &value, contributes, reason);
+        if contributes && taken == 1 && !frame.source.is_empty() {
+            push("source", &frame.source, true, "the line of the nearest call: a function may fail in several ways");
+        }
     }
-    if grouping.basis == Basis::StackTrace {
+    if grouping.basis == Basis::StackTrace && !grouping.template.is_empty() {
+        push("message", &grouping.template, true, "class or calls say too little");
+    } else if grouping.basis == Basis::StackTrace {
         let said = super::template::parametrise(&event.message);
         if !said.is_empty() {
             push("message", &said, false, "calls say it better; it only helps to find an issue whose outer callers have changed");
