@@ -6,13 +6,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
-use watchfire_client::{ErrorSeverity, RequestLayer, capture_error, fields, get_logger, increment_counter};
+use watchfire_client::{RequestLayer, fields, get_logger, increment_counter};
 
 use crate::store::{Product, Store};
 
 /// Why a request fails.
 #[derive(Debug, thiserror::Error)]
-pub enum ApiError {
+pub(crate) enum ApiError {
     #[error("there is no product {0}")]
     NoProduct(i64),
     #[error("the product cannot be stored")]
@@ -26,10 +26,8 @@ impl IntoResponse for ApiError {
             Self::Store(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::ConstraintViolation => {
                 StatusCode::CONFLICT
             }
-            Self::Store(error) => {
-                capture_error(error, ErrorSeverity::High);
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            // Captured already, where it came up: the store's functions are measured.
+            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, Json(serde_json::json!({ "error": self.to_string() }))).into_response()
     }
@@ -50,7 +48,7 @@ struct NewProduct {
 }
 
 /// Returns the routes of the API.
-pub fn router(store: Store) -> Router {
+pub(crate) fn router(store: Store) -> Router {
     Router::new()
         .route("/api/products", get(list).post(add))
         .route("/api/products/{id}", get(show))

@@ -11,15 +11,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running host; it ends with this value, and its data with it.
 #[derive(Debug)]
-pub struct Host {
+pub(crate) struct Host {
     child: Child,
     /// Where it listens.
-    pub url: String,
+    pub(crate) url: String,
     _data: tempfile::TempDir,
 }
 
 /// Starts `binary` with data of its own.
-pub fn start(binary: &Path) -> anyhow::Result<Host> {
+pub(crate) fn start(binary: &Path) -> anyhow::Result<Host> {
     let data = tempfile::tempdir()?;
     // A host writes there where it listens.
     let address = data.path().join("data/address");

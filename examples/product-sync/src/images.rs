@@ -8,7 +8,7 @@ use crate::store::Store;
 
 /// Why an image is not synced.
 #[derive(Debug, thiserror::Error)]
-pub enum SyncError {
+pub(crate) enum SyncError {
     #[error("image server answers {0}")]
     Server(u16),
     #[error("cannot decode image {name}")]
@@ -18,7 +18,7 @@ pub enum SyncError {
 }
 
 /// Syncs the images of one product after the other, for ever.
-pub async fn keep_in_step(store: Store, every: Duration) {
+pub(crate) async fn keep_in_step(store: Store, every: Duration) {
     let mut ticks = tokio::time::interval(every.max(Duration::from_millis(1)));
     for turn in 0_u64.. {
         ticks.tick().await;

@@ -35,7 +35,7 @@ impl Figures {
 }
 
 /// Measures both, and prints figures.
-pub async fn run(config: Config, store: Store, time: Duration) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config, store: Store, time: Duration) -> anyhow::Result<()> {
     println!("{CALLERS} callers, {time:?} each, 10 % of the calls wrong, one in 40 an error that is captured");
     let without = calls(api::router(store.clone()), time).await;
     without.print("without monitoring");

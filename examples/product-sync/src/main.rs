@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
-use watchfire_client::{Config, fields, get_logger};
+use watchfire_client::{Config, ErrorSeverity, capture_error, fields, get_logger};
 
 use crate::store::Store;
 
@@ -75,7 +75,7 @@ async fn serve(arguments: &Arguments, store: Store) -> anyhow::Result<()> {
     let logger = get_logger("product_sync");
     if let Err(error) = rules::add().await {
         // Monitoring is no reason not to work.
-        logger.warning_with("cannot add alert rules", fields! { reason: error.to_string() });
+        capture_error(&error, ErrorSeverity::Low);
     }
     let app = api::router(store.clone());
     let listener =

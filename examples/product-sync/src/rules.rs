@@ -5,7 +5,7 @@ use watchfire_client::{AlertLevel, AskError, add_rule, create_error_rule, create
 const SERVICE: &str = "product-sync";
 
 /// Adds them to the host.
-pub async fn add() -> Result<(), AskError> {
+pub(crate) async fn add() -> Result<(), AskError> {
     let minute = std::time::Duration::from_secs(60);
     add_rule(
         create_error_rule("product-sync: many errors", 3, AlertLevel::Error)

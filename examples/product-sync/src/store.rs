@@ -9,28 +9,28 @@ use watchfire_client::monitor_database_operation;
 
 /// One product.
 #[derive(Clone, Debug, Serialize)]
-pub struct Product {
+pub(crate) struct Product {
     /// Its id.
-    pub id: i64,
+    pub(crate) id: i64,
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// What kind it is.
-    pub category: String,
+    pub(crate) category: String,
     /// Its price in cents.
-    pub price: i64,
+    pub(crate) price: i64,
     /// Images that are fetched.
-    pub images: i64,
+    pub(crate) images: i64,
 }
 
 /// The database; clones share it.
 #[derive(Clone, Debug)]
-pub struct Store(Arc<Mutex<Connection>>);
+pub(crate) struct Store(Arc<Mutex<Connection>>);
 
 const CATEGORIES: [&str; 4] = ["lamps", "chairs", "tables", "shelves"];
 
 impl Store {
     /// Opens the database at `path`, or one in memory, and fills it if it is empty.
-    pub fn open(path: Option<&Path>) -> rusqlite::Result<Self> {
+    pub(crate) fn open(path: Option<&Path>) -> rusqlite::Result<Self> {
         let connection = path.map_or_else(Connection::open_in_memory, Connection::open)?;
         connection.execute_batch(
             "CREATE TABLE IF NOT EXISTS products (id INTEGER PRIMARY KEY, name TEXT NOT NULL, category TEXT NOT NULL,
@@ -57,7 +57,7 @@ impl Store {
 
     /// Returns the products of a category, all if it is empty.
     #[monitor_database_operation(operation = "SELECT", table = "products")]
-    pub fn list(&self, category: &str, limit: u32) -> rusqlite::Result<Vec<Product>> {
+    pub(crate) fn list(&self, category: &str, limit: u32) -> rusqlite::Result<Vec<Product>> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, name, category, price, images FROM products WHERE ?1 = '' OR category = ?1 ORDER BY id LIMIT ?2",
@@ -68,7 +68,7 @@ impl Store {
 
     /// Returns one product.
     #[monitor_database_operation(operation = "SELECT", table = "products")]
-    pub fn find(&self, id: i64) -> rusqlite::Result<Option<Product>> {
+    pub(crate) fn find(&self, id: i64) -> rusqlite::Result<Option<Product>> {
         self.with(|connection| {
             let mut statement =
                 connection.prepare_cached("SELECT id, name, category, price, images FROM products WHERE id = ?1")?;
@@ -78,7 +78,7 @@ impl Store {
 
     /// Adds a product. Its name must be new, and its price above nothing.
     #[monitor_database_operation(operation = "INSERT", table = "products")]
-    pub fn insert(&self, name: &str, category: &str, price: i64) -> rusqlite::Result<usize> {
+    pub(crate) fn insert(&self, name: &str, category: &str, price: i64) -> rusqlite::Result<usize> {
         self.with(|connection| {
             connection.execute("INSERT INTO products (name, category, price) VALUES (?1, ?2, ?3)", params![name, category, price])
         })
@@ -86,7 +86,7 @@ impl Store {
 
     /// Notes that an image of a product is fetched.
     #[monitor_database_operation(operation = "UPDATE", table = "products")]
-    pub fn add_image(&self, id: i64) -> rusqlite::Result<usize> {
+    pub(crate) fn add_image(&self, id: i64) -> rusqlite::Result<usize> {
         self.with(|connection| connection.execute("UPDATE products SET images = images + 1 WHERE id = ?1", [id]))
     }
 }
@@ -98,7 +98,7 @@ fn product(row: &rusqlite::Row<'_>) -> rusqlite::Result<Product> {
 impl Store {
     /// Returns what is in a table that nobody made: a mistake, as programs have them.
     #[monitor_database_operation(operation = "SELECT", table = "archive")]
-    pub fn list_archive(&self) -> rusqlite::Result<Vec<Product>> {
+    pub(crate) fn list_archive(&self) -> rusqlite::Result<Vec<Product>> {
         self.with(|connection| connection.prepare("SELECT * FROM archive")?.query_map([], product)?.collect())
     }
 }

@@ -9,7 +9,7 @@ use tower::ServiceExt as _;
 use watchfire_client::{fields, get_logger};
 
 /// Calls the API, pausing between calls as people do.
-pub async fn customer(app: Router, number: usize) {
+pub(crate) async fn customer(app: Router, number: usize) {
     let session = format!("customer-{number}");
     get_logger("product_sync::traffic").log_business_event("customer_arrived", fields! { customer: session.clone() });
     for step in 0_u64.. {
@@ -20,7 +20,7 @@ pub async fn customer(app: Router, number: usize) {
 }
 
 /// Makes one call, mostly a good one; returns its status.
-pub async fn call(app: &Router, step: u64) -> u16 {
+pub(crate) async fn call(app: &Router, step: u64) -> u16 {
     let (method, path, body) = match step % 40 {
         39 => (Method::GET, "/api/broken".to_owned(), Body::empty()),
         38 => (Method::GET, "/api/products/9999".to_owned(), Body::empty()),
