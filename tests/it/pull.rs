@@ -233,7 +233,10 @@ async fn a_pulled_notification_survives_a_kill_at_every_step() {
         }}));
         let mut host = installation.spawn(&[("WATCHFIRE_CRASH_AT", &format!("{point}:1"))]);
         let client = host.wait_ready().await.expect("it has nothing to die of yet");
-        client.ingest(&[line(1)]).await;
+        // It may die before it has answered.
+        let request =
+            client.request(Method::POST, "/api/v1/logs").header("content-type", "application/x-ndjson").body(line(1).to_string());
+        client.try_send(request).await;
         let mut taken = BTreeMap::new();
         eventually(&format!("{point} is passed"), async || {
             take(&host, &mut taken).await;

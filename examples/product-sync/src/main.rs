@@ -41,7 +41,7 @@ struct Arguments {
     /// How many milliseconds pass between two image syncs.
     #[arg(long, default_value_t = 500)]
     sync_every: u64,
-    /// Calls the API as fast as it goes for so many seconds, first without monitoring and then with it, prints figures, and ends.
+    /// Calls the API as fast as it goes for so many seconds, before monitoring is started and while it runs, prints figures, and ends.
     #[arg(long, value_name = "SECONDS")]
     load: Option<u64>,
 }

@@ -189,7 +189,7 @@ impl PullApi {
     fn read(&self, matcher: &Matcher, position: u64, most: usize) -> Result<Read, StoreError> {
         let others = Filter::new(&Subscription::default()).expect("a filter for everything is right");
         let mut read = Read { position, ..Read::default() };
-        while read.records.is_empty() && read.position - position < MAX_LEFT_OUT {
+        while read.records.len() < most && read.position - position < MAX_LEFT_OUT {
             let batch = self.records.read_after(read.position, READ_RECORDS)?;
             let (Some(first), Some(last)) = (batch.seq.first(), batch.seq.last()) else { break };
             read.missed += first.saturating_sub(read.position + 1);
