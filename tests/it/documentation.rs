@@ -48,6 +48,12 @@ const ROUTES: &[(&str, &str)] = &[
     ("post", "/api/v1/issues/{id}/resolve"),
     ("post", "/api/v1/issues/{id}/ignore"),
     ("post", "/api/v1/issues/{id}/unresolve"),
+    ("get", "/api/v1/issues/{id}/why"),
+    ("post", "/api/v1/issues/{id}/assign"),
+    ("post", "/api/v1/issues/{id}/comments"),
+    ("post", "/api/v1/issues/{id}/merge"),
+    ("post", "/api/v1/issues/{id}/unmerge"),
+    ("get", "/api/v1/errors/dsn"),
     ("get", "/api/v1/errors/statistics"),
     ("post", "/api/v1/errors"),
     ("post", "/v1/logs"),
@@ -61,6 +67,10 @@ const ROUTES: &[(&str, &str)] = &[
     ("post", "/api/v1/pull/channels/{name}/acknowledge"),
     ("post", "/api/v1/pull/consumers/{name}/poll"),
     ("post", "/api/v1/pull/consumers/{name}/acknowledge"),
+    ("post", "/api/{project}/envelope/"),
+    ("post", "/api/{project}/store/"),
+    ("post", "/api/{project}/security/"),
+    ("post", "/api/{project}/minidump/"),
 ];
 
 #[tokio::test]
@@ -83,7 +93,8 @@ async fn every_route_is_documented_and_every_documented_route_answers() {
             .replace("{name}", "none")
             .replace("{fingerprint}", "none")
             .replace("{id}", "none")
-            .replace("{index}", "none");
+            .replace("{index}", "none")
+            .replace("{project}", "1");
         // Who asks for what is not there yet would wait for it.
         let concrete = if path.ends_with("/poll") { format!("{concrete}?wait=0") } else { concrete };
         // Without waiting for the body: the live tail has no end.

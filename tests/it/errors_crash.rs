@@ -83,3 +83,84 @@ async fn counts_survive_a_kill_at_every_step_of_a_commit() {
         assert_eq!(all, distinct, "round {round}, {point}: an event is kept twice");
     }
 }
+
+/// Returns an envelope with one event of `kind`.
+fn envelope(kind: &str) -> String {
+    let event = json!({"exception": {"values": [{"type": kind, "value": "it failed"}]}, "tags": {"service": "shop"}}).to_string();
+    format!("{{}}\n{{\"type\":\"event\",\"length\":{}}}\n{event}\n", event.len())
+}
+
+/// Sends events of an SDK until the host is gone; returns how many of each class were acknowledged.
+async fn send_events_until_gone(client: &Client) -> BTreeMap<String, u64> {
+    let mut acknowledged = BTreeMap::new();
+    loop {
+        let kind = KINDS[fastrand::usize(0..KINDS.len())];
+        let request = client.request(reqwest::Method::POST, "/api/1/envelope/?sentry_key=any").body(envelope(kind));
+        match client.try_send(request).await {
+            Some(answer) if answer.status == 200 => *acknowledged.entry(kind.to_owned()).or_default() += 1,
+            _ => return acknowledged,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_was_acknowledged_is_counted_whenever_the_host_is_killed() {
+    let installation = Installation::new(json!({"error_tracking": {"max_events": 1_000_000}}));
+    let mut sent: BTreeMap<String, u64> = BTreeMap::new();
+    for round in 0..rounds() {
+        let (point, most) = POINTS[round % POINTS.len()];
+        let point = format!("{point}:{}", fastrand::usize(1..=most));
+        let mut host = installation.spawn(&[("WATCHFIRE_CRASH_AT", &point)]);
+        if let Some(client) = host.wait_ready().await {
+            for (kind, count) in send_events_until_gone(&client).await {
+                *sent.entry(kind).or_default() += count;
+            }
+            host.wait_exit().await;
+        }
+        let host = installation.start().await;
+        let logged = logged(host.client()).await;
+        let lost = sent.iter().find(|(kind, count)| logged.get(*kind).copied().unwrap_or(0) < **count);
+        assert_eq!(lost, None, "round {round}, {point}: acknowledged and not in the log: {logged:?}");
+        eventually(&format!("round {round}, {point}: every event is counted"), async || {
+            (counted(host.client()).await == logged).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_merge_is_whole_or_has_not_happened_and_so_is_what_undoes_it() {
+    let installation = Installation::new(json!({}));
+    let host = installation.start().await;
+    let captures: Vec<Value> = KINDS.iter().map(|kind| json!({"type": kind, "message": "it failed", "service": "shop"})).collect();
+    let answer = host.client().post_json("/api/v1/errors", &json!(captures)).await.ok().json();
+    let ids: Vec<String> =
+        answer["issues"].as_array().expect("a list").iter().filter_map(|id| id.as_str().map(str::to_owned)).collect();
+    eventually("all are counted", async || (counted(host.client()).await.len() == KINDS.len()).then_some(())).await;
+    drop(host);
+    for (verb, point, body) in [
+        ("merge", "errors.merged", json!({"issues": &ids[1..]})),
+        ("unmerge", "errors.unmerged", json!({})),
+        ("resolve", "errors.decided", json!({})),
+    ] {
+        for is_killed in [true, false] {
+            let environment = [("WATCHFIRE_CRASH_AT", point)];
+            let mut host = installation.spawn(if is_killed { &environment[..] } else { &[] });
+            let client = host.wait_ready().await.expect("it starts");
+            let request = client.request(reqwest::Method::POST, &format!("/api/v1/issues/{}/{verb}", ids[0])).json(&body);
+            let answer = client.try_send(request).await;
+            assert_eq!(answer.is_some_and(|answer| answer.status == 200), !is_killed, "{verb}");
+            if is_killed {
+                host.wait_exit().await;
+            }
+            drop(host);
+            let host = installation.start().await;
+            let issues = host.client().get_json("/api/v1/issues").await["issues"].as_array().cloned().expect("a list");
+            let sum: u64 = issues.iter().filter_map(|issue| issue["count"].as_u64()).sum();
+            let is_merged = if verb == "merge" { !is_killed } else { verb == "unmerge" && is_killed };
+            assert_eq!((issues.len(), sum), (if is_merged { 1 } else { 3 }, 3), "{verb}, killed: {is_killed}: {issues:#?}");
+            let first = issues.iter().find(|issue| issue["id"] == ids[0].as_str()).expect("it is there");
+            assert_eq!(first["status"] == "resolved", verb == "resolve" && !is_killed);
+        }
+    }
+}

@@ -169,3 +169,55 @@ async fn the_command_line_lists_shows_and_decides() {
     assert_eq!(resolved[0]["id"], id.as_str());
     installation.run_against(&host, &["errors", "resolve", "none"]).expect(2);
 }
+
+/// What programs print when they fail, as it stands in their logs, and the issue that comes of it.
+const PRINTED: [(&str, &str, &str, &str); 5] = [
+    (
+        "python",
+        "ValueError",
+        "orders in charge",
+        "2026-11-22 08:30:00,123 ERROR shop: job failed\nTraceback (most recent call last):\n  File \"/app/shop/orders.py\", line 9, in charge\n    raise ValueError(order)\nValueError: bad order 5\n2026-11-22 08:30:01,000 INFO shop: go on\n",
+    ),
+    (
+        "java",
+        "java.lang.IllegalStateException",
+        "com.shop.Orders in charge",
+        "2026-11-22 08:30:00.123 ERROR 1 --- [main] com.shop.Orders : request failed\njava.lang.IllegalStateException: no stock for 5\n\tat com.shop.Orders.charge(Orders.java:10)\n\tat com.shop.Main.main(Main.java:3)\n2026-11-22 08:30:01.000 INFO 1 --- [main] com.shop.Orders : go on\n",
+    ),
+    (
+        "go",
+        "panic",
+        "main in charge",
+        "panic: runtime error: index out of range [5] with length 3\n\ngoroutine 1 [running]:\nmain.charge(0x5)\n\t/app/main.go:12 +0x1d\nmain.main()\n\t/app/main.go:5 +0x20\n2026/11/22 08:30:01 go on\n",
+    ),
+    (
+        "rust",
+        "panic",
+        "shop::orders in charge",
+        "thread 'main' panicked at src/orders.rs:10:5:\nindex out of bounds: the len is 3 but the index is 5\nstack backtrace:\n   0: rust_begin_unwind\n   1: core::panicking::panic_fmt\n   2: shop::orders::charge\n             at ./src/orders.rs:10:5\n   3: shop::main\n             at ./src/main.rs:3:5\n2026-11-22T08:30:01Z INFO go on\n",
+    ),
+    (
+        "node",
+        "TypeError",
+        "orders in charge",
+        "2026-11-22T08:30:00.123Z ERROR request failed\nTypeError: Cannot read properties of undefined (reading 'id')\n    at charge (/app/orders.js:10:5)\n    at Object.<anonymous> (/app/index.js:3:1)\n    at node:internal/main:1:1\n2026-11-22T08:30:01.000Z INFO go on\n",
+    ),
+];
+
+#[tokio::test]
+async fn what_programs_of_five_languages_print_in_a_followed_file_becomes_issues() {
+    let host = TestHost::start_with(|config, folder| {
+        for (language, ..) in PRINTED {
+            let path = folder.join(format!("{language}.log"));
+            config.inputs.files.push(FileInput { service: Some(language.into()), from_beginning: true, ..FileInput::at(path) });
+        }
+    });
+    for (language, _, _, text) in PRINTED {
+        std::fs::write(host.path(&format!("{language}.log")), text).expect("the folder can be written");
+    }
+    let issues = issues_until(host.client(), PRINTED.len() as u64).await;
+    for (language, kind, culprit, _) in PRINTED {
+        let issue = issues.iter().find(|issue| issue["service"] == language).unwrap_or_else(|| panic!("{language}: {issues:#?}"));
+        assert_eq!((issue["type"].as_str(), issue["culprit"].as_str()), (Some(kind), Some(culprit)), "{language}");
+    }
+}

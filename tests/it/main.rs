@@ -24,6 +24,7 @@ mod documentation;
 mod elastic;
 mod errors_crash;
 mod errors_issues;
+mod errors_sentry;
 mod files_rotation;
 mod guard;
 mod ingest;

@@ -37,5 +37,13 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+/// Returns whether what stands beside `name` is a secret: `db.password`, `x-api-key`, `Authorization`, `Set-Cookie`.
+///
+/// For whoever knows names and values apart, where no text says that they belong together.
+#[must_use]
+pub fn is_secret_name(name: &str) -> bool {
+    keys::kind(name.as_bytes()).is_some_and(|kind| kind != keys::Kind::WorkingDirectory)
+}
+
 pub use batch::{Counts, Redactor};
 pub use settings::{Action, Custom, Rule, Settings, SettingsError};

@@ -28,6 +28,7 @@ pub const MIGRATIONS: &[Migration] = &[
     include_str!("../../migrations/state/0004_errors.sql"),
     include_str!("../../migrations/state/0005_alert_cursors.sql"),
     include_str!("../../migrations/state/0006_id_ranges.sql"),
+    include_str!("../../migrations/state/0007_issue_details.sql"),
 ];
 
 /// How alerts become notifications: the checked configuration, as far as it concerns that.

@@ -34,6 +34,7 @@ use crate::http::guard::Guard;
 use crate::http::{Connections, page, server, status as status_api};
 use crate::inputs::files::FileStatuses;
 use crate::inputs::journald::JournalStatus;
+use crate::inputs::sentry::{SentryInput, auth::DsnKey};
 use crate::inputs::syslog::{self, Syslog};
 use crate::inputs::{self, InputState, system};
 use crate::logs::{self, LogSettings, Logs};
@@ -117,6 +118,7 @@ impl Host {
         let otlp_grpc_address = grpc_listener.as_ref().and_then(|listener| listener.local_addr().ok());
 
         let syslog = Syslog::bind(&config.inputs.syslog, &kept.syslog)?;
+        let dsn_key = DsnKey::open(&data).with_context(|| format!("cannot read or make {}", data.join("dsn.key").display()))?;
 
         let (logs, metrics, analysis, state) = open_engines(&config, &clock, &own).await?;
         let errors = Errors::open(&data, state.clone(), config.error_tracking.clone(), clock.clone(), &own).await?;
@@ -131,7 +133,8 @@ impl Host {
             Alerts::open(state.clone(), outbox.clone(), settings, clock.clone(), &own, adapters::matchers(logs.clone())).await?;
         let ca_file = config.server.ca_file.as_deref();
         let plugins = Plugins::new(config.plugins.clone(), &data, state.clone(), clock.clone(), own.clone());
-        let delivery = Delivery::new(outbox, &config.alerting, &plugins, ca_file, external_url, clock.clone(), own.clone())?;
+        let delivery =
+            Delivery::new(outbox, &config.alerting, &plugins, ca_file, external_url.clone(), clock.clone(), own.clone())?;
 
         // Nothing from here on can fail: no task is left behind, and what was kept is still there for whoever tries again.
         write_address(&data, address)?;
@@ -165,8 +168,15 @@ impl Host {
         };
         let input_state =
             InputState::new(logs.clone(), metrics.clone(), config.server.max_request_bytes, own.clone(), clock.clone());
-        let router = router(&parts, &input_state, &own, &shutdown);
         let guard = Guard::new(config.server.token.clone());
+        let sentry = SentryInput {
+            key: dsn_key,
+            projects: Arc::new(config.error_tracking.projects.clone()),
+            redacts: config.redaction.is_some(),
+            guard: guard.clone(),
+            external_url: external_url.clone(),
+        };
+        let router = router(&parts, &input_state, &sentry, &own, &shutdown);
 
         let mut tasks = JoinSet::new();
         let connections = Connections::new(&own);
@@ -357,7 +367,7 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
 }
 
 /// Puts every room's routes together.
-fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &CancellationToken) -> Router {
+fn router(parts: &Parts, inputs: &InputState, sentry: &SentryInput, own: &SelfMetrics, shutdown: &CancellationToken) -> Router {
     let alerts = parts.alerts.clone();
     let metrics_api = metrics::api::MetricsApi {
         metrics: parts.metrics.clone(),
@@ -387,7 +397,7 @@ fn router(parts: &Parts, inputs: &InputState, own: &SelfMetrics, shutdown: &Canc
             analysis: parts.analysis.clone(),
             clock: parts.clock.clone(),
         }))
-        .merge(inputs::routes(inputs.clone()))
+        .merge(inputs::routes(inputs.clone(), sentry.clone()))
         .merge(status_api::routes(parts.clone().into_source()))
         .merge(page::routes())
         .layer(DefaultBodyLimit::max(config.server.max_request_bytes))

@@ -2,52 +2,156 @@
 
 use std::io::Write as _;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::args::{ErrorsArgs, ErrorsDecide};
+use super::args::{ErrorsAction, ErrorsArgs, IssueFilter};
 use super::client::Client;
 use super::output::{Output, say};
 use super::table::{Table, Times, count, json_lines, rows, text};
 use super::{Answer, Exit};
 
+const ISSUES: &str = "api/v1/issues";
+
 pub(super) async fn errors(args: &ErrorsArgs, out: &mut Output<'_>) -> Answer {
     let client = Client::new(&args.host)?;
-    if let Some(decide) = &args.decide {
-        let (id, verb) = match decide {
-            ErrorsDecide::Resolve { id } => (id, "resolve"),
-            ErrorsDecide::Ignore { id } => (id, "ignore"),
-            ErrorsDecide::Unresolve { id } => (id, "unresolve"),
-        };
-        let detail = client.act("api/v1/issues", id, verb).await?;
-        if args.json {
-            writeln!(out, "{detail}")?;
-        } else {
-            say(format_args!("issue {id} is {}: {}", text(&detail["issue"]["status"]), text(&detail["issue"]["title"])));
-        }
-        return Ok(Exit::Done);
+    if let Some(action) = &args.action {
+        return act(action, &client, args.json, out).await;
     }
     if let Some(id) = &args.id {
-        let detail = client.get_one("api/v1/issues", id).await?;
-        if args.json {
-            writeln!(out, "{detail}")?;
-        } else {
-            story(&detail, out)?;
+        return show(&client, id, args.json, out).await;
+    }
+    let IssueFilter { status, service, since, sort } = &args.filter;
+    let mut query: Vec<_> = status.iter().map(|status| ("status", status.to_lowercase())).collect();
+    query.extend(service.iter().map(|service| ("service", service.clone())));
+    query.extend(since.iter().map(|since| ("since", since.clone())));
+    query.extend(sort.iter().map(|sort| ("sort", sort.clone())));
+    print_list(&client, &query, args.json, out).await
+}
+
+async fn act(action: &ErrorsAction, client: &Client, json: bool, out: &mut Output<'_>) -> Answer {
+    let nothing = json!({});
+    let (id, verb, body) = match action {
+        ErrorsAction::List { query, filter } => {
+            let mut asked = vec![("q", query.join(" "))];
+            asked.extend(filter.service.iter().map(|service| ("service", service.clone())));
+            asked.extend(filter.since.iter().map(|since| ("since", since.clone())));
+            asked.extend(filter.sort.iter().map(|sort| ("sort", sort.clone())));
+            asked.extend(filter.limit.iter().map(|limit| ("limit", limit.to_string())));
+            return print_list(client, &asked, json, out).await;
         }
+        ErrorsAction::Show { id } => return show(client, id, json, out).await,
+        ErrorsAction::Why { id } => return why(client, id, json, out).await,
+        ErrorsAction::Dsn { service, project } => {
+            let mut asked: Vec<_> = service.iter().map(|service| ("service", service.clone())).collect();
+            asked.extend(project.iter().map(|project| ("project", project.to_string())));
+            let answer = client.get("api/v1/errors/dsn", &asked).await?;
+            if json {
+                writeln!(out, "{answer}")?
+            } else {
+                writeln!(out, "{}", text(&answer["dsn"]))?
+            }
+            return Ok(Exit::Done);
+        }
+        ErrorsAction::Resolve { id, release, in_next_release } => {
+            (id, "resolve", json!({"release": release, "in_next_release": in_next_release}))
+        }
+        ErrorsAction::Ignore { id, until, count } => (id, "ignore", json!({"until": until, "count": count})),
+        ErrorsAction::Unresolve { id } => (id, "unresolve", nothing),
+        ErrorsAction::Merge { id, others } => (id, "merge", json!({"issues": others})),
+        ErrorsAction::Unmerge { id } => (id, "unmerge", nothing),
+        ErrorsAction::Assign { id, to } => (id, "assign", json!({"to": to.as_deref().unwrap_or("")})),
+        ErrorsAction::Comment { id, text, author } => {
+            (id, "comments", json!({"text": text, "author": author.as_deref().unwrap_or("")}))
+        }
+    };
+    let answer = client.act_with(ISSUES, id, verb, &body).await?;
+    if json {
+        writeln!(out, "{answer}")?;
         return Ok(Exit::Done);
     }
-    let mut query: Vec<_> = args.status.iter().map(|status| ("status", status.to_lowercase())).collect();
-    query.extend(args.service.iter().map(|service| ("service", service.clone())));
-    query.extend(args.since.iter().map(|since| ("since", since.clone())));
-    let answer = client.get("api/v1/issues", &query).await?;
+    let issue = &answer["issue"];
+    let title = text(&issue["title"]);
+    match verb {
+        "unmerge" => match rows(&answer, "issues") {
+            [] => say(format_args!("nothing was merged with issue {id}")),
+            alone => say(format_args!("these stand alone again: {}", alone.iter().map(text).collect::<Vec<_>>().join(", "))),
+        },
+        "merge" => {
+            say(format_args!("issue {} is {} issues now: {title}", text(&issue["id"]), issue["merged"].as_u64().unwrap_or(0) + 1))
+        }
+        "assign" if issue["assigned_to"] == "" => say(format_args!("nobody sees to issue {id} now: {title}")),
+        "assign" => say(format_args!("{} sees to issue {id}: {title}", text(&issue["assigned_to"]))),
+        "comments" => say(format_args!("issue {id} has {} comments: {title}", rows(&answer, "comments").len())),
+        _ => say(format_args!("issue {id} is {}: {title}", text(&issue["status"]))),
+    }
+    Ok(Exit::Done)
+}
+
+async fn show(client: &Client, id: &str, json: bool, out: &mut Output<'_>) -> Answer {
+    let detail = client.get_one(ISSUES, id).await?;
+    if json {
+        writeln!(out, "{detail}")?
+    } else {
+        story(&detail, out)?
+    }
+    Ok(Exit::Done)
+}
+
+async fn why(client: &Client, id: &str, json: bool, out: &mut Output<'_>) -> Answer {
+    let answer = client.get_under(ISSUES, id, "why").await?;
+    if json {
+        writeln!(out, "{answer}")?;
+        return Ok(Exit::Done);
+    }
+    let grouping = &answer["grouping"];
+    writeln!(
+        out,
+        "issue {} is grouped by its {} ({})",
+        text(&answer["issue"]),
+        text(&grouping["basis"]).replace('_', " "),
+        text(&grouping["version"])
+    )?;
+    let mut table = Table::new(&["COUNTS", "WHAT", "VALUE", "WHY"]);
+    for part in rows(&answer, "components") {
+        let counts = if part["contributes"] == true { "yes" } else { "no" };
+        table.row(vec![counts.into(), text(&part["kind"]), text(&part["value"]), text(&part["reason"])]);
+    }
+    table.write(out)?;
+    let times = Times::here();
+    let mut table = Table::new(&["HASH", "KIND", "FOUND BY", "LAST SEEN"]);
+    for hash in rows(&answer, "hashes") {
+        let digits: String = text(&hash["hash"]).chars().take(16).collect();
+        table.row(vec![digits, text(&hash["kind"]), text(&hash["found"]), times.short(&hash["seen_at"])]);
+    }
+    if !table.is_empty() {
+        writeln!(out, "\nwhat leads to it")?;
+        table.write(out)?;
+    }
+    for merged in rows(&answer, "merged") {
+        writeln!(
+            out,
+            "\nissue {} was merged into it by hand: {}",
+            text(&merged["id"]),
+            text(&merged["title"]).replace(char::is_control, " ")
+        )?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn print_list(client: &Client, query: &[(&'static str, String)], json: bool, out: &mut Output<'_>) -> Answer {
+    let answer = client.get(ISSUES, query).await?;
     let issues = rows(&answer, "issues");
-    if args.json {
+    if json {
         json_lines(issues, out)?;
     } else if issues.is_empty() {
         say("no issues");
     } else {
         list(issues, out)?;
         if answer["truncated"] == true {
-            say(format_args!("only the last {} issues are shown; --service, --status and --since show fewer", issues.len()));
+            say(format_args!(
+                "only the first {} issues are shown; `errors list` with words, --service and --since show fewer",
+                issues.len()
+            ));
         }
     }
     Ok(Exit::Done)
@@ -55,13 +159,14 @@ pub(super) async fn errors(args: &ErrorsArgs, out: &mut Output<'_>) -> Answer {
 
 fn list(issues: &[Value], out: &mut Output<'_>) -> std::io::Result<()> {
     let times = Times::here();
-    let mut table = Table::new(&["ID", "STATUS", "LEVEL", "COUNT", "LAST SEEN", "24 HOURS", "SERVICE", "TITLE"]);
+    let mut table = Table::new(&["ID", "STATUS", "LEVEL", "COUNT", "USERS", "LAST SEEN", "24 HOURS", "SERVICE", "TITLE"]);
     for issue in issues {
         table.row(vec![
             text(&issue["id"]),
             text(&issue["status"]).to_uppercase(),
             text(&issue["level"]),
             number(&issue["count"]),
+            number(&issue["users"]),
             times.short(&issue["last_seen"]),
             sparkline(rows(issue, "hourly")),
             text(&issue["service"]),
@@ -109,6 +214,34 @@ fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
         table.row(vec!["message".into(), text(&grouping["template"])]);
     }
     table.write(out)?;
+    if text(&grouping["asked_by"]) != "-" {
+        for part in rows(grouping, "fingerprint") {
+            writeln!(out, "asked for by {}: {}", text(&grouping["asked_by"]), text(part).replace(char::is_control, " "))?;
+        }
+    }
+    let mut table = Table::new(&["TAG", "COUNT", "MOST FREQUENT VALUES"]);
+    for tag in rows(detail, "tags") {
+        let value = |value: &Value| format!("{} ({})", text(&value["value"]), number(&value["count"]));
+        let values: Vec<String> = rows(tag, "values").iter().take(5).map(value).collect();
+        table.row(vec![text(&tag["key"]), number(&tag["count"]), values.join(", ")]);
+    }
+    if !table.is_empty() {
+        writeln!(out, "\nwhat its events have")?;
+        table.write(out)?;
+    }
+    for merged in rows(detail, "merged") {
+        writeln!(
+            out,
+            "\nwith issue {}, {} times: {}",
+            text(&merged["id"]),
+            number(&merged["count"]),
+            text(&merged["title"]).replace(char::is_control, " ")
+        )?;
+    }
+    for comment in rows(detail, "comments") {
+        let said = format!("{} {}: {}", times.short(&comment["at"]), text(&comment["author"]), text(&comment["text"]));
+        writeln!(out, "\n{}", said.replace(|c: char| c.is_control() && c != '\n', " "))?;
+    }
     let mut table = Table::new(&["AT", "WHAT", "COUNT"]);
     for row in rows(detail, "history") {
         table.row(vec![times.short(&row["at"]), text(&row["kind"]), number(&row["count"])]);

@@ -1,5 +1,6 @@
 //! From the file as written to a configuration that can be run: names unique, references resolved, secrets read, defaults applied.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::{
     Server, StdinInput, Storage, files, receivers, redaction, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
+use crate::errors::rules::{FingerprintRule, GroupingRules};
 use crate::logs::pressure::Thresholds;
 
 /// A configuration and all that is wrong with it; it may be used only if that is nothing.
@@ -42,7 +44,7 @@ pub(super) fn check(raw: RawConfig, environment: &Environment) -> Checked {
         redaction: redaction::check(&mut checker, raw.redaction),
         logging: checker.logging(raw.logging),
         performance: checker.performance(&raw.performance),
-        error_tracking: Checker::error_tracking(&raw.error_tracking),
+        error_tracking: checker.error_tracking(&raw.error_tracking),
         alerting: checker.alerting(raw.alerting),
         log_analysis: checker.log_analysis(&raw.log_analysis),
         plugins: checker.plugins(raw.plugins),
@@ -220,8 +222,49 @@ impl Checker<'_> {
         }
     }
 
-    fn error_tracking(raw: &RawErrorTracking) -> ErrorTracking {
-        ErrorTracking { max_events: raw.max_events, cleanup_interval: raw.cleanup_interval.0, auto_capture: raw.auto_capture }
+    fn error_tracking(&mut self, raw: &RawErrorTracking) -> ErrorTracking {
+        let mut projects = BTreeMap::new();
+        for (number, service) in &raw.projects {
+            let place = format!("error_tracking.projects.{number}");
+            match number.parse::<u64>() {
+                Ok(_) if service.trim().is_empty() => self.fault(place.as_str(), "expected the name of a service"),
+                Ok(number) => {
+                    projects.insert(number, service.trim().to_owned());
+                }
+                Err(_) => self.fault(place.as_str(), "a project is a number, as it stands at the end of a DSN"),
+            }
+        }
+        let mut rules = Vec::new();
+        for (index, rule) in raw.fingerprint_rules.iter().enumerate() {
+            let place = format!("error_tracking.fingerprint_rules[{index}]");
+            let fits = [&rule.kind, &rule.message, &rule.service, &rule.module, &rule.function];
+            if fits.iter().all(|pattern| pattern.is_none()) {
+                self.fault(place.as_str(), "expected at least one of `type`, `message`, `service`, `module`, `function`");
+            }
+            if rule.fingerprint.iter().all(|part| part.trim().is_empty()) {
+                self.fault(format!("{place}.fingerprint"), "expected at least one text");
+            }
+            for part in &rule.fingerprint {
+                if let Err(reason) = FingerprintRule::check_part(part) {
+                    self.fault(format!("{place}.fingerprint"), reason);
+                }
+            }
+            rules.push(FingerprintRule {
+                kind: rule.kind.clone(),
+                message: rule.message.clone(),
+                service: rule.service.clone(),
+                module: rule.module.clone(),
+                function: rule.function.clone(),
+                fingerprint: rule.fingerprint.clone(),
+            });
+        }
+        ErrorTracking {
+            max_events: raw.max_events,
+            cleanup_interval: raw.cleanup_interval.0,
+            auto_capture: raw.auto_capture,
+            projects,
+            grouping: GroupingRules { include: raw.in_app_include.clone(), exclude: raw.in_app_exclude.clone(), rules },
+        }
     }
 
     fn log_analysis(&mut self, raw: &RawLogAnalysis) -> LogAnalysis {

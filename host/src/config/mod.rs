@@ -12,6 +12,7 @@ use watchfire_types::Severity;
 
 use crate::alerts::types::Rule;
 use crate::delivery::types::Receiver;
+use crate::errors::rules::GroupingRules;
 use crate::inputs::formats::Format;
 use crate::inputs::syslog::SyslogInput;
 use crate::logs::pressure::Thresholds;
@@ -253,6 +254,10 @@ pub struct ErrorTracking {
     pub cleanup_interval: Duration,
     /// Whether log records with a stack trace in their text become error events.
     pub auto_capture: bool,
+    /// `service.name` of the projects of Sentry SDKs, by their numbers.
+    pub projects: BTreeMap<u64, String>,
+    /// How error events are grouped.
+    pub grouping: GroupingRules,
 }
 
 /// `alerting`.
@@ -342,7 +347,13 @@ impl Default for Config {
                 rotate_keep: 5,
             },
             performance: Performance { collection_interval: Duration::from_secs(30), history_size: 1000, auto_start: true },
-            error_tracking: ErrorTracking { max_events: 10_000, cleanup_interval: Duration::from_secs(3600), auto_capture: true },
+            error_tracking: ErrorTracking {
+                max_events: 10_000,
+                cleanup_interval: Duration::from_secs(3600),
+                auto_capture: true,
+                projects: BTreeMap::new(),
+                grouping: GroupingRules::default(),
+            },
             alerting: Alerting {
                 max_alerts: 10_000,
                 evaluation_interval: Duration::from_secs(60),

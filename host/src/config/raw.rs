@@ -321,6 +321,35 @@ pub struct RawErrorTracking {
     /// Whether log records of level error or above, or of none, that carry a stack trace in their text become error events, too.
     /// Records with `exception.*` attributes always do. Default: true.
     pub auto_capture: bool,
+    /// `service.name` of what Sentry SDKs send, by the number of the project in their DSN: `{"1": "shop"}`. Default: none; then a service
+    /// is what an event's tag `service` says, or what stands in front of `@` in its release, or `project-1`.
+    pub projects: BTreeMap<String, String>,
+    /// Calls that are the application's own, whatever the SDK says: modules, packages or files, with `*` for any text. Default: none.
+    pub in_app_include: Vec<String>,
+    /// Calls that are a library's. What `in_app_include` names stays the application's. Default: none.
+    pub in_app_exclude: Vec<String>,
+    /// What errors are grouped by instead of what the host finds: the first rule that fits holds. Default: none.
+    pub fingerprint_rules: Vec<RawFingerprintRule>,
+}
+
+/// Groups errors by something else. All that is given must fit, with `*` for any text, in any case.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawFingerprintRule {
+    /// The class of the exception, or of one of its causes. Default: any.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// What it said. Default: any.
+    pub message: Option<String>,
+    /// `service.name`. Default: any.
+    pub service: Option<String>,
+    /// The module of one of its calls. Default: any.
+    pub module: Option<String>,
+    /// The function of one of its calls. Default: any.
+    pub function: Option<String>,
+    /// What these errors are grouped by: texts, with `{{ default }}` for what the host finds, and `{{ type }}`, `{{ message }}`,
+    /// `{{ service }}`, `{{ function }}`, `{{ module }}`, `{{ transaction }}`, `{{ level }}` for what the error says. Required.
+    pub fingerprint: Vec<String>,
 }
 
 /// Rules, and who is told.
@@ -557,6 +586,10 @@ impl Default for RawErrorTracking {
             max_events: errors.max_events,
             cleanup_interval: HumanDuration(errors.cleanup_interval),
             auto_capture: errors.auto_capture,
+            projects: BTreeMap::new(),
+            in_app_include: Vec::new(),
+            in_app_exclude: Vec::new(),
+            fingerprint_rules: Vec::new(),
         }
     }
 }

@@ -7,14 +7,19 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use watchfire_types::Timestamp;
 
 use super::Errors;
 use super::capture::{self, Capture, MAX_BYTES};
+use super::decisions::{self, Decision, MergeProblem};
 use super::detect;
+use super::search::Search;
 use super::store::{self, IssueQuery, KEPT_HOURS};
 use super::types::{ErrorEvent, ErrorStatistics, Issue, IssueDetail, IssueStatus};
+use super::why::Why;
 use crate::clock::Clock;
+use crate::config::duration::HumanDuration;
 use crate::http::{ApiError, Params, stream as lines};
 use crate::inputs;
 use crate::logs::Logs;
@@ -28,11 +33,14 @@ const DEFAULT_ISSUES: usize = 100;
 const MAX_TOP: usize = 100;
 const DEFAULT_TOP: usize = 10;
 const DEFAULT_HOURS: u64 = 24;
+/// Longest name of a person, and longest comment.
+const MAX_NAME_BYTES: usize = 200;
+const MAX_COMMENT_BYTES: usize = 16 << 10;
 
 /// Documentation of these paths.
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    paths(list, show, resolve, ignore, unresolve, statistics, take, export),
+    paths(list, show, why, resolve, ignore, unresolve, assign, comment, merge, unmerge, statistics, take, export),
     components(schemas(ErrorEvent, Issue, IssueDetail, ErrorStatistics, Capture))
 )]
 pub struct ApiDoc;
@@ -52,6 +60,11 @@ pub fn routes(errors: Errors, logs: Logs, clock: Clock) -> Router {
         .route("/api/v1/issues/{id}/resolve", post(resolve))
         .route("/api/v1/issues/{id}/ignore", post(ignore))
         .route("/api/v1/issues/{id}/unresolve", post(unresolve))
+        .route("/api/v1/issues/{id}/why", get(why))
+        .route("/api/v1/issues/{id}/assign", post(assign))
+        .route("/api/v1/issues/{id}/comments", post(comment))
+        .route("/api/v1/issues/{id}/merge", post(merge))
+        .route("/api/v1/issues/{id}/unmerge", post(unmerge))
         .route("/api/v1/errors/statistics", get(statistics))
         .route("/api/v1/errors", post(take).layer(DefaultBodyLimit::max(MAX_BYTES)))
         .route("/api/v1/export/errors", get(export))
@@ -86,7 +99,7 @@ pub struct CaptureAnswer {
     params(
         ("status" = Option<String>, Query, description = "only those with this status: unresolved, resolved, ignored"),
         ("service" = Option<Vec<String>>, Query, description = "service.name; repeat for any of several"),
-        ("q" = Option<String>, Query, description = "only those with this text in their title, class or culprit, in any case"),
+        ("q" = Option<String>, Query, description = "only those that this means: words such as `is:unresolved`, `release:shop@1.2`, `route:/pay`, `!level:fatal`, and a text in title, class or culprit"),
         ("since" = Option<String>, Query, description = "only those that occurred then or later: RFC 3339, Unix time, or how long ago (`15m`)"),
         ("sort" = Option<String>, Query, description = "last_seen (default), first_seen or count, the greatest first"),
         ("limit" = Option<usize>, Query, description = "most issues: 100 if not given, up to 1,000"),
@@ -98,7 +111,7 @@ async fn list(State(api): State<ErrorsApi>, params: Params) -> Result<Json<Issue
     let query = IssueQuery {
         status: params.word("status", &IssueStatus::ALL.map(IssueStatus::name))?,
         services: params.many("service").map(str::to_owned).collect(),
-        text: params.one("q").map(str::to_owned),
+        search: Search::parse(params.one("q").unwrap_or("")).map_err(|reason| ApiError::bad_request(format!("`q`: {reason}")))?,
         since: params.moment("since", now)?,
         sort: params.word("sort", &["last_seen", "first_seen", "count"])?.unwrap_or("last_seen"),
         // One more than asked tells whether there are more.
@@ -121,33 +134,198 @@ async fn show(State(api): State<ErrorsApi>, Path(id): Path<String>) -> Result<Js
     api.errors.issue(&id).await?.map(Json).ok_or_else(|| unknown(&id))
 }
 
-async fn decide(api: &ErrorsApi, id: &str, status: IssueStatus) -> Result<Json<IssueDetail>, ApiError> {
+async fn decide(api: &ErrorsApi, id: &str, decision: Decision) -> Result<Json<IssueDetail>, ApiError> {
     let stored = *api.logs.committed().borrow();
-    if !api.errors.set_status(id, status, stored).await? {
+    if !api.errors.decide(id, decision, stored).await? {
         return Err(unknown(id));
     }
+    detail(api, id).await
+}
+
+async fn detail(api: &ErrorsApi, id: &str) -> Result<Json<IssueDetail>, ApiError> {
     api.errors.issue(id).await?.map(Json).ok_or_else(|| unknown(id))
 }
 
-/// Resolves an issue: if it occurs again, it has regressed and is unresolved.
-#[utoipa::path(post, path = "/api/v1/issues/{id}/resolve", tag = "errors", params(("id" = String, Path,)), responses(
-    (status = 200, body = IssueDetail), (status = 404, body = crate::http::error::ErrorBody)))]
-async fn resolve(State(api): State<ErrorsApi>, Path(id): Path<String>) -> Result<Json<IssueDetail>, ApiError> {
-    decide(&api, &id, IssueStatus::Resolved).await
+/// Reads what was sent, which may be nothing.
+fn asked<T: Default + serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
+    if body.trim_ascii().is_empty() {
+        return Ok(T::default());
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| match error.path().to_string().as_str() {
+        "." => ApiError::bad_request(error.inner().to_string()),
+        path => ApiError::bad_request(format!("{path}: {}", error.inner())),
+    })
 }
 
-/// Ignores an issue: it is counted on, and nobody is told.
-#[utoipa::path(post, path = "/api/v1/issues/{id}/ignore", tag = "errors", params(("id" = String, Path,)), responses(
-    (status = 200, body = IssueDetail), (status = 404, body = crate::http::error::ErrorBody)))]
-async fn ignore(State(api): State<ErrorsApi>, Path(id): Path<String>) -> Result<Json<IssueDetail>, ApiError> {
-    decide(&api, &id, IssueStatus::Ignored).await
+/// How an issue is resolved.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResolveRequest {
+    /// Mended by this release: events of older ones do not bring it back.
+    release: Option<String>,
+    /// Mended by the release after the one that was seen first last: those up to it do not bring it back.
+    in_next_release: bool,
+}
+
+/// Resolves an issue: if it occurs again, it has regressed.
+#[utoipa::path(post, path = "/api/v1/issues/{id}/resolve", tag = "errors", params(("id" = String, Path,)), request_body = ResolveRequest, responses(
+    (status = 200, body = IssueDetail), (status = 400, body = crate::http::error::ErrorBody), (status = 404, body = crate::http::error::ErrorBody)))]
+async fn resolve(State(api): State<ErrorsApi>, Path(id): Path<String>, body: Bytes) -> Result<Json<IssueDetail>, ApiError> {
+    let ResolveRequest { release, in_next_release: next } = asked(&body)?;
+    let release = match (release, next) {
+        (Some(_), true) => return Err(ApiError::bad_request("release: not beside `in_next_release`")),
+        (Some(release), false) if release.trim().is_empty() => {
+            return Err(ApiError::bad_request("release: expected the name of a release"));
+        }
+        (Some(release), false) => release.trim().to_owned(),
+        (None, false) => String::new(),
+        (None, true) => {
+            let asked = id.clone();
+            let latest = move |connection: &rusqlite::Connection| {
+                let service = decisions::service_of(connection, &asked)?;
+                service.map(|service| decisions::latest_release(connection, &service)).transpose()
+            };
+            let latest = api.errors.0.database.read(latest).await?.ok_or_else(|| unknown(&id))?;
+            latest.ok_or_else(|| ApiError::bad_request("in_next_release: no event of this service has named its release yet"))?
+        }
+    };
+    decide(&api, &id, Decision::Resolve { release, next }).await
+}
+
+/// Until when an issue is ignored.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct IgnoreRequest {
+    /// Until then: RFC 3339, or how long from now (`2h`, `7d`).
+    until: Option<String>,
+    /// Until it has occurred so often more.
+    count: Option<u64>,
+}
+
+/// Ignores an issue: it is counted on, and nobody is told. What comes first, time or number, ends it.
+#[utoipa::path(post, path = "/api/v1/issues/{id}/ignore", tag = "errors", params(("id" = String, Path,)), request_body = IgnoreRequest, responses(
+    (status = 200, body = IssueDetail), (status = 400, body = crate::http::error::ErrorBody), (status = 404, body = crate::http::error::ErrorBody)))]
+async fn ignore(State(api): State<ErrorsApi>, Path(id): Path<String>, body: Bytes) -> Result<Json<IssueDetail>, ApiError> {
+    let IgnoreRequest { until, count } = asked(&body)?;
+    let now = api.clock.now();
+    let until = until.as_deref().map(|text| moment_ahead(text, now)).transpose()?;
+    if count == Some(0) {
+        return Err(ApiError::bad_request("count: expected at least 1"));
+    }
+    decide(&api, &id, Decision::Ignore { until, count }).await
+}
+
+/// Reads a time that lies ahead.
+fn moment_ahead(text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
+    let wrong = || ApiError::bad_request(format!("until: `{text}` is no time ahead: write `2h`, `7d` or `2026-11-22T08:30:00Z`"));
+    let span = text.parse::<HumanDuration>().ok().map(|span| now.plus(span.0));
+    let until = span.or_else(|| text.parse().ok()).ok_or_else(wrong)?;
+    if until > now { Ok(until) } else { Err(wrong()) }
+}
+
+/// Says why events are taken for an issue: every part of its last one, and whether it counts.
+#[utoipa::path(get, path = "/api/v1/issues/{id}/why", tag = "errors", params(("id" = String, Path,)), responses(
+    (status = 200, body = Why), (status = 404, body = crate::http::error::ErrorBody)))]
+async fn why(State(api): State<ErrorsApi>, Path(id): Path<String>) -> Result<Json<Why>, ApiError> {
+    api.errors.why(&id).await?.map(Json).ok_or_else(|| unknown(&id))
 }
 
 /// Takes back what was decided about an issue.
 #[utoipa::path(post, path = "/api/v1/issues/{id}/unresolve", tag = "errors", params(("id" = String, Path,)), responses(
     (status = 200, body = IssueDetail), (status = 404, body = crate::http::error::ErrorBody)))]
 async fn unresolve(State(api): State<ErrorsApi>, Path(id): Path<String>) -> Result<Json<IssueDetail>, ApiError> {
-    decide(&api, &id, IssueStatus::Unresolved).await
+    decide(&api, &id, Decision::Unresolve).await
+}
+
+/// Who sees to an issue.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AssignRequest {
+    /// A name; nobody, if it is empty.
+    to: String,
+}
+
+/// Says who sees to an issue.
+#[utoipa::path(post, path = "/api/v1/issues/{id}/assign", tag = "errors", params(("id" = String, Path,)), request_body = AssignRequest, responses(
+    (status = 200, body = IssueDetail), (status = 400, body = crate::http::error::ErrorBody), (status = 404, body = crate::http::error::ErrorBody)))]
+async fn assign(State(api): State<ErrorsApi>, Path(id): Path<String>, body: Bytes) -> Result<Json<IssueDetail>, ApiError> {
+    let AssignRequest { to } = asked(&body)?;
+    let to = to.trim();
+    if to.len() > MAX_NAME_BYTES {
+        return Err(ApiError::bad_request(format!("to: a name may have {MAX_NAME_BYTES} bytes")));
+    }
+    if !api.errors.assign(&id, to).await? {
+        return Err(unknown(&id));
+    }
+    detail(&api, &id).await
+}
+
+/// What somebody says of an issue.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CommentRequest {
+    /// What.
+    text: String,
+    /// Who.
+    author: String,
+}
+
+/// Adds a comment to an issue; of more than a thousand the oldest go.
+#[utoipa::path(post, path = "/api/v1/issues/{id}/comments", tag = "errors", params(("id" = String, Path,)), request_body = CommentRequest, responses(
+    (status = 200, body = IssueDetail), (status = 400, body = crate::http::error::ErrorBody), (status = 404, body = crate::http::error::ErrorBody)))]
+async fn comment(State(api): State<ErrorsApi>, Path(id): Path<String>, body: Bytes) -> Result<Json<IssueDetail>, ApiError> {
+    let CommentRequest { text, author } = asked(&body)?;
+    let (text, author) = (text.trim(), author.trim());
+    if text.is_empty() || text.len() > MAX_COMMENT_BYTES {
+        return Err(ApiError::bad_request(format!("text: expected 1 to {MAX_COMMENT_BYTES} bytes, found {}", text.len())));
+    }
+    if author.len() > MAX_NAME_BYTES {
+        return Err(ApiError::bad_request(format!("author: a name may have {MAX_NAME_BYTES} bytes")));
+    }
+    if !api.errors.comment(&id, author, text).await? {
+        return Err(unknown(&id));
+    }
+    detail(&api, &id).await
+}
+
+/// What is merged into an issue.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MergeRequest {
+    /// Their ids.
+    issues: Vec<String>,
+}
+
+/// Merges issues into one: they are shown and decided about as one, and what comes later goes there. `unmerge` undoes it.
+#[utoipa::path(post, path = "/api/v1/issues/{id}/merge", tag = "errors", params(("id" = String, Path,)), request_body = MergeRequest, responses(
+    (status = 200, body = IssueDetail), (status = 400, body = crate::http::error::ErrorBody), (status = 404, body = crate::http::error::ErrorBody)))]
+async fn merge(State(api): State<ErrorsApi>, Path(id): Path<String>, body: Bytes) -> Result<Json<IssueDetail>, ApiError> {
+    let MergeRequest { issues } = asked(&body)?;
+    if issues.is_empty() || issues.len() > MAX_ISSUES {
+        return Err(ApiError::bad_request(format!("issues: expected 1 to {MAX_ISSUES} ids, found {}", issues.len())));
+    }
+    match api.errors.merge(&id, issues).await? {
+        Ok(into) => detail(&api, &into).await,
+        Err(MergeProblem::Unknown(id)) => Err(unknown(&id)),
+        Err(MergeProblem::Same) => Err(ApiError::bad_request("issues: an issue cannot be merged into itself")),
+    }
+}
+
+/// What was taken out of an issue.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct UnmergeAnswer {
+    /// Issues that stand alone again.
+    pub issues: Vec<String>,
+}
+
+/// Undoes a merge: takes this issue out of the one that it is shown in, or all that are merged into it out of it. Each is again what it would
+/// be without, its counts included.
+#[utoipa::path(post, path = "/api/v1/issues/{id}/unmerge", tag = "errors", params(("id" = String, Path,)), responses(
+    (status = 200, body = UnmergeAnswer), (status = 404, body = crate::http::error::ErrorBody)))]
+async fn unmerge(State(api): State<ErrorsApi>, Path(id): Path<String>) -> Result<Json<UnmergeAnswer>, ApiError> {
+    let issues = api.errors.unmerge(&id).await?.ok_or_else(|| unknown(&id))?;
+    Ok(Json(UnmergeAnswer { issues }))
 }
 
 /// Says how many errors there were, of which class, service and level, and which issues occurred most often.
@@ -180,7 +358,7 @@ async fn take(State(api): State<ErrorsApi>, body: Result<Bytes, BytesRejection>)
     let mut batch = capture::read(&body, api.clock.now()).map_err(ApiError::bad_request)?;
     // Issues are told apart by what is stored.
     api.logs.redact(&mut batch);
-    let issues = (0..batch.len()).map(|row| ErrorEvent::grouped(&batch, row).1.id().to_owned()).collect();
+    let issues = api.errors.issues_of(&batch).await?;
     let accepted = api.logs.ingest(batch, Vec::new()).await.map_err(inputs::refused)?;
     api.errors.0.meters.captured.add(accepted.accepted);
     if accepted.accepted == 0 {
@@ -205,7 +383,12 @@ async fn export(State(api): State<ErrorsApi>, params: Params) -> Result<Response
             cursor = last;
             let batch = &skimmed.batch;
             let rows = (0..batch.len()).filter(|row| batch.seq[*row] <= end);
-            let events = rows.filter_map(|row| ErrorEvent::of(batch, row));
+            let event = |row| {
+                let mut event = ErrorEvent::of(batch, row)?;
+                event.add_details(batch, row);
+                Some(event)
+            };
+            let events = rows.filter_map(event);
             let mut wanted = events.filter(|event| since <= event.timestamp && event.timestamp < until);
             if !wanted.all(|event| lines.push(&event)) {
                 break;

@@ -22,6 +22,8 @@ const MIGRATIONS: &[Migration] = &[include_str!("../../migrations/errors/0001_er
 
 /// From this length on an event is compressed, in bytes.
 const PACK_BYTES: usize = 512;
+/// From this length on it is compressed quickly rather than well, in bytes.
+const LONG_BYTES: usize = 4 << 10;
 /// Longest event that is read back, in bytes: what was written is far below.
 const MAX_EVENT_BYTES: usize = 1 << 20;
 
@@ -41,7 +43,9 @@ impl Body {
     /// If JSON cannot say it.
     pub fn new(issue: &str, seq: u64, event: &ErrorEvent) -> rusqlite::Result<Self> {
         let json = to_json(event)?.into_bytes();
-        let small = (json.len() >= PACK_BYTES).then(|| zstd::bulk::compress(&json, 3).ok()).flatten();
+        // A storm of long events must not cost more to keep than to count.
+        let level = if json.len() >= LONG_BYTES { 1 } else { 3 };
+        let small = (json.len() >= PACK_BYTES).then(|| zstd::bulk::compress(&json, level).ok()).flatten();
         let packed = small.is_some();
         Ok(Self { issue: issue.to_owned(), seq, packed, data: small.unwrap_or(json) })
     }
@@ -166,8 +170,9 @@ impl Bodies {
         Ok(())
     }
 
-    /// Returns the newest `limit` events of `issue`, the newest first. Blocks.
-    pub fn newest(&self, issue: &str, limit: usize) -> Vec<ErrorEvent> {
+    /// Returns the newest `limit` events of `issues`, the newest first. Blocks.
+    pub fn newest(&self, issues: &[String], limit: usize) -> Vec<ErrorEvent> {
+        let Ok(issues) = to_json(&issues) else { return Vec::new() };
         let days: Vec<Day> = self.state.lock().days.iter().rev().copied().collect();
         let mut events = Vec::new();
         for day in days {
@@ -175,7 +180,7 @@ impl Bodies {
             if left == 0 {
                 break;
             }
-            events.extend(self.read_day(day, |connection| of_issue(connection, issue, left)).unwrap_or_default());
+            events.extend(self.read_day(day, |connection| of_issues(connection, &issues, left)).unwrap_or_default());
         }
         events
     }
@@ -298,10 +303,11 @@ fn insert(transaction: &Transaction<'_>, bodies: &[Body]) -> rusqlite::Result<()
     Ok(())
 }
 
-fn of_issue(connection: &Connection, issue: &str, limit: usize) -> rusqlite::Result<Vec<ErrorEvent>> {
-    let mut statement =
-        connection.prepare_cached("SELECT packed, data FROM events WHERE issue = ?1 ORDER BY position DESC LIMIT ?2")?;
-    let rows = statement.query_map(params![issue, limit as i64], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+fn of_issues(connection: &Connection, issues: &str, limit: usize) -> rusqlite::Result<Vec<ErrorEvent>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT packed, data FROM events WHERE issue IN (SELECT value FROM json_each(?1)) ORDER BY position DESC LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![issues, limit as i64], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     let event = |(packed, data): (bool, Vec<u8>)| {
         let json = if packed { zstd::bulk::decompress(&data, MAX_EVENT_BYTES).ok()? } else { data };
         serde_json::from_slice(&json).ok()

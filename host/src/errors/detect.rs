@@ -8,7 +8,7 @@ use crate::logs::Skim;
 use crate::logs::block::Columns;
 
 /// Attributes that make a record an error event.
-const KEYS: [&str; 3] = [keys::EXCEPTION_TYPE, keys::EXCEPTION_MESSAGE, keys::EXCEPTION_STACKTRACE];
+const KEYS: [&str; 4] = [keys::EXCEPTION_TYPE, keys::EXCEPTION_MESSAGE, keys::EXCEPTION_STACKTRACE, keys::SENTRY_EVENT];
 
 /// Parts of the host that report what went wrong with what errors lead to: their errors would lead to more of them.
 const FEEDBACK: [&str; 3] = ["watchfire::delivery", "watchfire::plugins", "watchfire::errors"];
@@ -45,7 +45,7 @@ pub fn skimming<T>(auto_capture: bool, work: impl FnOnce(&Skim<'_>) -> T) -> T {
 pub struct Detector<'a> {
     batch: &'a LogBatch,
     /// Where the dictionary has the attributes' keys.
-    keys: [Option<u32>; 3],
+    keys: [Option<u32>; 4],
     auto_capture: bool,
 }
 

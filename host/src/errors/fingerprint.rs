@@ -2,12 +2,17 @@
 //!
 //! Version `watchfire-g1`. With a stack trace: the classes of the exceptions and the five calls of the application nearest to where
 //! it came about. Without: the class and the message without its values; without a class and a message, the first line of the record.
-//! The service is always part of it. To take two errors for one is worse than to take one for two.
+//! The service is always part of it. What an SDK or a rule of the user asks for takes its place, or is added to it. To take two errors
+//! for one is worse than to take one for two.
+//!
+//! With a stack trace there is a second hash, of the classes, the nearest call of the application and the message without its values: it
+//! finds the issue of an error whose outer callers have been rewritten.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use watchfire_types::log::hex;
 
+use super::rules::{DEFAULT, GroupingRules, expand};
 use super::stack::{Exception, Frame, StackTrace, cut};
 use super::template::parametrise;
 use super::types::ErrorEvent;
@@ -16,7 +21,7 @@ use super::types::ErrorEvent;
 pub const VERSION: &str = "watchfire-g1";
 
 /// Calls that tell errors apart: enough to know the place, few enough that a changed outer caller does not matter.
-const FRAMES: usize = 5;
+pub(super) const FRAMES: usize = 5;
 /// Hexadecimal digits of the fingerprint that are an issue's id.
 const ID_DIGITS: usize = 16;
 /// Bytes of a title.
@@ -42,6 +47,8 @@ pub enum Basis {
     Message,
     /// The record's first line.
     Body,
+    /// What the SDK or a rule asks for.
+    Fingerprint,
 }
 
 /// What went into a fingerprint, for whoever asks why two events are one issue, or are not.
@@ -59,13 +66,38 @@ pub struct Grouping {
     pub frames: Vec<String>,
     /// The message or the line, without its values. Empty if the basis is a stack trace.
     pub template: String,
+    /// What was asked for, filled in; `{{ default }}` stands for all of the above. Empty if nothing was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fingerprint: Vec<String>,
+    /// Who asked for it: `sdk`, or `rule 0` and so on, by its place in `error_tracking.fingerprint_rules`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub asked_by: String,
 }
+
+/// The hash of a way of grouping that is not the present one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OlderHash {
+    /// The way of grouping.
+    pub version: &'static str,
+    /// What it made of the event.
+    pub hash: String,
+}
+
+/// A way of grouping of the past: what it makes of an event is still looked for, for a while, so that its issues go on.
+type OlderVersion = fn(&ErrorEvent, Option<&StackTrace>) -> OlderHash;
+
+/// The ways of grouping of the past, the newest first. There has been no other yet.
+const OLDER: [OlderVersion; 0] = [];
 
 /// An error event with its place among the issues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grouped {
     /// Equal for events of one issue: 64 hexadecimal digits.
     pub fingerprint: String,
+    /// What finds the issue if the fingerprint is new; empty if nothing may.
+    pub secondary: String,
+    /// What earlier ways of grouping make of it.
+    pub older: Vec<OlderHash>,
     /// What went into it.
     pub grouping: Grouping,
     /// The reported exception and what it said.
@@ -84,12 +116,12 @@ impl Grouped {
 
 /// Groups `event`, whose stack trace says `trace`.
 #[must_use]
-pub fn group(event: &ErrorEvent, trace: Option<&StackTrace>) -> Grouped {
+pub fn group(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &GroupingRules) -> Grouped {
     let exceptions = trace.map_or(&[][..], |trace| &trace.exceptions[..]);
     let frames = calls(exceptions);
     let mut types = types(event, exceptions);
     let said = if event.message.trim().is_empty() { &event.body } else { &event.message };
-    let (basis, template) = match (frames.is_empty(), types.is_empty() && event.message.trim().is_empty()) {
+    let (mut basis, template) = match (frames.is_empty(), types.is_empty() && event.message.trim().is_empty()) {
         (false, _) => (Basis::StackTrace, String::new()),
         (true, false) => (Basis::Message, parametrise(said)),
         (true, true) => (Basis::Body, parametrise(&event.body)),
@@ -97,6 +129,21 @@ pub fn group(event: &ErrorEvent, trace: Option<&StackTrace>) -> Grouped {
     if basis != Basis::StackTrace {
         types.truncate(1);
     }
+    let (parts, asked_by) = match rules.find(event, trace) {
+        Some((place, rule)) => (expand(&rule.fingerprint, event, trace), format!("rule {place}")),
+        None if event.fingerprint.is_empty() => (Vec::new(), String::new()),
+        None => (expand(&event.fingerprint, event, trace), "sdk".to_owned()),
+    };
+    // Who asks for what is found anyway asks for nothing.
+    let is_custom = parts.iter().any(|part| part != DEFAULT);
+    let (parts, asked_by) = if is_custom { (parts, asked_by) } else { (Vec::new(), String::new()) };
+    if is_custom && !parts.iter().any(|part| part == DEFAULT) {
+        basis = Basis::Fingerprint;
+    }
+    let secondary = match (basis, frames.first()) {
+        (Basis::StackTrace, Some(top)) if top.in_app && !is_custom => secondary(event, &types, top),
+        _ => String::new(),
+    };
     let culprit = frames.first().map_or_else(String::new, ToString::to_string);
     let grouping = Grouping {
         version: VERSION.to_owned(),
@@ -105,8 +152,25 @@ pub fn group(event: &ErrorEvent, trace: Option<&StackTrace>) -> Grouped {
         types,
         frames: frames.into_iter().map(ToString::to_string).collect(),
         template,
+        fingerprint: parts,
+        asked_by,
     };
-    Grouped { fingerprint: fingerprint(&grouping), title: title(event, &grouping), culprit, grouping }
+    let older = OLDER.iter().map(|version| version(event, trace)).collect();
+    Grouped { fingerprint: fingerprint(&grouping), secondary, older, title: title(event, &grouping), culprit, grouping }
+}
+
+/// Returns the hash that does not look beyond the nearest call; empty if there is too little to go by.
+fn secondary(event: &ErrorEvent, types: &[String], top: &Frame) -> String {
+    let template = parametrise(&event.message);
+    // A word or two say nothing of what went wrong: `'id'`, `timeout`.
+    let says_something =
+        template.split_whitespace().filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 1).count() >= 3;
+    if types.is_empty() || top.module.is_empty() || top.function.is_empty() || !says_something {
+        return String::new();
+    }
+    let top = top.to_string();
+    let lists = [types, std::slice::from_ref(&top), std::slice::from_ref(&template)];
+    digest("secondary", &event.service, &lists)
 }
 
 /// Returns the calls that count: those of the application, the root cause's first; all, if none is the application's.
@@ -135,27 +199,39 @@ fn types(event: &ErrorEvent, exceptions: &[Exception]) -> Vec<String> {
 }
 
 /// Returns the name of a class as every source writes it: some say where `ValueError` comes from, or join an inner class by `$`.
-fn class(name: &str) -> String {
+pub(super) fn class(name: &str) -> String {
     let name = name.trim();
     let name = ["builtins.", "__main__.", "exceptions."].iter().find_map(|module| name.strip_prefix(module)).unwrap_or(name);
     cut(name, 300).replace('$', ".")
 }
 
 fn fingerprint(grouping: &Grouping) -> String {
+    let template = std::slice::from_ref(&grouping.template);
+    match grouping.basis {
+        Basis::Fingerprint => digest(&grouping.version, &grouping.service, &[&grouping.fingerprint]),
+        _ if !grouping.fingerprint.is_empty() => {
+            digest(&grouping.version, &grouping.service, &[&grouping.types, &grouping.frames, template, &grouping.fingerprint])
+        }
+        _ => digest(&grouping.version, &grouping.service, &[&grouping.types, &grouping.frames, template]),
+    }
+}
+
+/// Returns the hash of texts: 64 hexadecimal digits. Lengths are part of it, so that no two lists run into one.
+fn digest(version: &str, service: &str, lists: &[&[String]]) -> String {
     let mut hash = Sha256::new();
     let mut part = |text: &str| {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text.as_bytes());
     };
-    part(&grouping.version);
-    part(&grouping.service);
-    for list in [&grouping.types, &grouping.frames] {
-        part(&list.len().to_string());
-        for text in list {
-            part(text);
+    part(version);
+    part(service);
+    for (index, list) in lists.iter().enumerate() {
+        // The message is one text, and was written without its number.
+        if index != 2 {
+            part(&list.len().to_string());
         }
+        list.iter().for_each(|text| part(text));
     }
-    part(&grouping.template);
     let mut digest = hash.finalize().to_vec();
     // All zeros are written as nothing.
     digest[0] |= u8::from(digest.iter().all(|byte| *byte == 0));

@@ -38,7 +38,7 @@ impl Sent {
                 batch.attribute(key, ValueRef::Text(text));
             }
         }
-        ErrorEvent::grouped(&batch, 0).1
+        ErrorEvent::grouped(&batch, 0, &GroupingRules::default()).1
     }
 }
 

@@ -8,14 +8,23 @@
 pub mod api;
 pub mod bodies;
 pub mod capture;
+pub mod decisions;
 pub mod detect;
 pub mod engine;
 pub mod fingerprint;
+pub mod hashes;
+pub mod links;
+pub mod rules;
 pub mod runtime;
+pub mod search;
 pub mod stack;
 pub mod store;
+pub mod structured;
+pub mod tags;
 pub mod template;
 pub mod types;
+pub mod users;
+pub mod why;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,9 +37,11 @@ use watchfire_types::{Day, Timestamp};
 use crate::alerts::events::Event;
 use crate::clock::Clock;
 use crate::config::ErrorTracking;
+use crate::store::crash::crash_point;
 use crate::store::{Database, StoreError};
 use crate::telemetry::{Counter, Gauge, SelfMetrics};
 use bodies::Bodies;
+use decisions::{Decision, MergeProblem};
 pub use detect::is_error;
 use types::{IssueDetail, IssueStatus};
 
@@ -163,12 +174,19 @@ impl Errors {
         let (inner, id) = (Arc::clone(&self.0), id.to_owned());
         let read = move || {
             let now = inner.clock.now();
-            let found = inner.database.read_blocking(|connection| store::detail(connection, &id, now))?;
-            Ok(found.map(|(mut detail, sample)| {
-                detail.events = inner.bodies.newest(&id, SHOWN_EVENTS);
+            let read = |connection: &rusqlite::Connection| {
+                let found = store::detail(connection, &id, now)?;
+                found.map(|(detail, sample)| Ok((store::family(connection, &detail.issue.id)?, detail, sample))).transpose()
+            };
+            let found = inner.database.read_blocking(read)?;
+            Ok(found.map(|(family, mut detail, sample)| {
+                detail.events = inner.bodies.newest(&family, SHOWN_EVENTS);
                 if detail.events.is_empty() {
                     // They went with their day.
                     detail.events.extend(sample);
+                }
+                for event in &mut detail.events {
+                    event.links = Some(links::of(event));
                 }
                 detail
             }))
@@ -181,11 +199,99 @@ impl Errors {
     ///
     /// # Errors
     /// The database's.
-    pub async fn set_status(&self, id: &str, status: IssueStatus, stored: u64) -> Result<bool, StoreError> {
+    pub async fn decide(&self, id: &str, decision: Decision, stored: u64) -> Result<bool, StoreError> {
         let (id, now) = (id.to_owned(), self.0.clock.now());
-        let found = self.0.database.write(move |transaction| store::set_status(transaction, &id, status, stored, now)).await?;
+        let decide = move |transaction: &rusqlite::Transaction<'_>| {
+            let decided = decisions::decide(transaction, &id, &decision, stored, now)?;
+            crash_point("errors.decided");
+            Ok(decided)
+        };
+        let found = self.0.database.write(decide).await?;
         self.count_issues().await?;
         Ok(found)
+    }
+
+    /// Returns why events are taken for an issue; `None` if there is none of this id.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn why(&self, id: &str) -> Result<Option<why::Why>, StoreError> {
+        let Some(detail) = self.issue(id).await? else { return Ok(None) };
+        let rules = &self.0.settings.grouping;
+        let components =
+            detail.events.first().map_or_else(Vec::new, |event| why::components(event, event.trace(rules).as_ref(), rules));
+        let issue = detail.issue.id.clone();
+        let hashes = self.0.database.read(move |connection| hashes::of_issue(connection, &issue)).await?;
+        Ok(Some(why::Why { issue: detail.issue.id, grouping: detail.grouping, components, hashes, merged: detail.merged }))
+    }
+
+    /// Says who sees to an issue; nobody, if `who` is empty. Returns whether there is such an issue.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn assign(&self, id: &str, who: &str) -> Result<bool, StoreError> {
+        let (id, who) = (id.to_owned(), who.to_owned());
+        self.0.database.write(move |transaction| decisions::assign(transaction, &id, &who)).await
+    }
+
+    /// Adds a comment to an issue. Returns whether there is such an issue.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn comment(&self, id: &str, author: &str, text: &str) -> Result<bool, StoreError> {
+        let (id, author, text, now) = (id.to_owned(), author.to_owned(), text.to_owned(), self.0.clock.now());
+        self.0.database.write(move |transaction| decisions::comment(transaction, &id, &author, &text, now)).await
+    }
+
+    /// Merges `others` into `id`; returns the issue as which all are shown, or why that cannot be.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn merge(&self, id: &str, others: Vec<String>) -> Result<Result<String, MergeProblem>, StoreError> {
+        let id = id.to_owned();
+        let merge = move |transaction: &rusqlite::Transaction<'_>| {
+            let merged = decisions::merge(transaction, &id, &others)?;
+            crash_point("errors.merged");
+            Ok(merged)
+        };
+        let merged = self.0.database.write(merge).await?;
+        self.count_issues().await?;
+        Ok(merged)
+    }
+
+    /// Takes an issue out of what it is merged into, or all that is merged into it out of it. Returns what stands alone again; `None` if
+    /// there is no such issue.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn unmerge(&self, id: &str) -> Result<Option<Vec<String>>, StoreError> {
+        let id = id.to_owned();
+        let unmerge = move |transaction: &rusqlite::Transaction<'_>| {
+            let out = decisions::unmerge(transaction, &id)?;
+            crash_point("errors.unmerged");
+            Ok(out)
+        };
+        let out = self.0.database.write(unmerge).await?;
+        self.count_issues().await?;
+        Ok(out)
+    }
+
+    /// Returns the issues that the rows of `batch` belong to, as far as they are known; a new one has the id that it will get.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn issues_of(&self, batch: &watchfire_types::LogBatch) -> Result<Vec<String>, StoreError> {
+        let rules = &self.0.settings.grouping;
+        let grouped: Vec<_> = (0..batch.len()).map(|row| types::ErrorEvent::grouped(batch, row, rules).1).collect();
+        let now = self.0.clock.now();
+        let find = move |connection: &rusqlite::Connection| {
+            let one = |grouped: &fingerprint::Grouped| match hashes::find(connection, grouped, now)? {
+                Some((issue, _)) => Ok(decisions::shown_as(connection, &issue)?.unwrap_or(issue)),
+                None => Ok(grouped.id().to_owned()),
+            };
+            grouped.iter().map(one).collect()
+        };
+        self.0.database.read(find).await
     }
 
     /// Drops the bodies of events of days before `day`; issues and counts stay. Blocks.

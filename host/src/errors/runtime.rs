@@ -10,7 +10,8 @@ use tracing::{error, info, warn};
 use watchfire_types::Timestamp;
 
 use super::bodies::Body;
-use super::engine::{Occurrences, gather};
+use super::engine::gather;
+use super::hashes::{self, Found as FoundIssue};
 use super::{Errors, detect, store};
 use crate::logs::Logs;
 use crate::store::StoreError;
@@ -30,7 +31,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// What a read of the log gave.
 struct Found {
-    issues: BTreeMap<String, Occurrences>,
+    issues: BTreeMap<String, FoundIssue>,
     bodies: Vec<Body>,
     /// Up to here.
     through: u64,
@@ -94,14 +95,18 @@ impl Consumer {
     }
 
     async fn read(&self, stored: u64) -> Result<Found, StoreError> {
-        let (logs, cursor, auto_capture) = (self.logs.clone(), self.cursor, self.errors.0.settings.auto_capture);
+        let (logs, cursor, inner) = (self.logs.clone(), self.cursor, Arc::clone(&self.errors.0));
         let work = move || {
+            let auto_capture = inner.settings.auto_capture;
             let skimmed = detect::skimming(auto_capture, |skim| logs.skim_after(cursor, READ_RECORDS, skim))?;
             // Stopping short for want of records means that retention took them.
             let through = skimmed.last.unwrap_or(stored);
-            let issues = gather(&skimmed.batch, auto_capture);
-            let body = |(id, issue): (&String, &Occurrences)| -> Vec<_> {
-                issue.kept().filter_map(|(seq, event)| Body::new(id, *seq, event).ok()).collect()
+            let groups = gather(&skimmed.batch, auto_capture, &inner.settings.grouping);
+            let now = inner.clock.now();
+            // Nobody else gives fingerprints to issues, so what is found here holds until it is stored.
+            let issues = inner.database.read_blocking(|connection| hashes::resolve(connection, groups, now))?;
+            let body = |(id, issue): (&String, &FoundIssue)| -> Vec<_> {
+                issue.occurrences.kept().filter_map(|(seq, event)| Body::new(id, *seq, event).ok()).collect()
             };
             let bodies = issues.iter().flat_map(body).collect();
             Ok(Found { issues, bodies, through, missed: (through - cursor).saturating_sub(skimmed.count) })
@@ -128,7 +133,7 @@ impl Consumer {
             let now = inner.clock.now();
             // The log has thought about a clock that stepped.
             let day = self.logs.days().last().map_or_else(|| now.day(), |(day, _)| *day);
-            let events: u64 = found.issues.values().map(|issue| issue.count).sum();
+            let events: u64 = found.issues.values().map(|issue| issue.occurrences.count).sum();
             inner.bodies.append(day, found.bodies, through).await?;
             crash_point("errors.between_files");
             let applied = inner.database.write(move |transaction| store::apply(transaction, &found.issues, through, now)).await?;

@@ -10,6 +10,7 @@ use super::*;
 use crate::alerts::store::MIGRATIONS;
 use crate::clock::Clock;
 use crate::config::ErrorTracking;
+use crate::errors::decisions::Decision;
 use crate::errors::store::IssueQuery;
 use crate::errors::types::{Issue, IssueStatus};
 use crate::store::{DataDirectory, Database};
@@ -35,7 +36,12 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Timestamp::from_seconds(20_000 * 86_400 + 43_200));
         let directory = DataDirectory::open(folder.path()).unwrap();
-        let settings = ErrorTracking { max_events, cleanup_interval: Duration::from_secs(3600), auto_capture: true };
+        let settings = ErrorTracking {
+            max_events,
+            cleanup_interval: Duration::from_secs(3600),
+            auto_capture: true,
+            ..crate::config::Config::default().error_tracking
+        };
         let own = SelfMetrics::default();
         let logs = Logs::open(folder.path(), 30 * DAY, &clock, &own).unwrap();
         let database = Database::open(&folder.path().join("state.db"), MIGRATIONS).unwrap();
@@ -73,7 +79,14 @@ impl House {
     }
 
     async fn issues(&self) -> Vec<Issue> {
-        let query = IssueQuery { status: None, services: Vec::new(), text: None, since: None, sort: "count", limit: 1000 };
+        let query = IssueQuery {
+            status: None,
+            services: Vec::new(),
+            search: crate::errors::search::Search::default(),
+            since: None,
+            sort: "count",
+            limit: 1000,
+        };
         let now = self.clock.now();
         self.database.read(move |connection| store::issues(connection, &query, now)).await.unwrap()
     }
@@ -86,6 +99,14 @@ impl House {
         let events = self.errors.events_after(0, 100).unwrap();
         events.iter().map(|event| format!("{} {}", event.kind, event.labels["type"])).collect()
     }
+}
+
+fn resolve() -> Decision {
+    Decision::Resolve { release: String::new(), next: false }
+}
+
+fn ignore() -> Decision {
+    Decision::Ignore { until: None, count: None }
 }
 
 #[tokio::test]
@@ -117,9 +138,9 @@ async fn a_resolved_issue_regresses_and_an_ignored_one_stays_ignored() {
     // What has been stored but not read when an issue is resolved is no regression.
     house.put(&[Some("A")]).await;
     let stored = *house.logs.committed().borrow();
-    assert!(house.errors.set_status(&a, IssueStatus::Resolved, stored).await.unwrap());
-    assert!(house.errors.set_status(&b, IssueStatus::Ignored, stored).await.unwrap());
-    assert!(!house.errors.set_status("none", IssueStatus::Ignored, stored).await.unwrap());
+    assert!(house.errors.decide(&a, resolve(), stored).await.unwrap());
+    assert!(house.errors.decide(&b, ignore(), stored).await.unwrap());
+    assert!(!house.errors.decide("none", ignore(), stored).await.unwrap());
     house.settle().await;
     assert_eq!((house.issue("A").await.status, house.issue("A").await.count), (IssueStatus::Resolved, 2));
     house.put(&[Some("A"), Some("B"), Some("A")]).await;
@@ -142,7 +163,7 @@ async fn repeats_are_thinned_and_counts_stay() {
     assert_eq!((house.issue("often").await.count, house.issue("rare").await.count), (150, 1));
     let rare = house.errors.issue(&house.issue("rare").await.id).await.unwrap().unwrap();
     assert_eq!((rare.events.len(), rare.events[0].seq.as_str()), (1, "1"));
-    let often = house.errors.0.bodies.newest(&house.issue("often").await.id, 1000);
+    let often = house.errors.0.bodies.newest(&[house.issue("often").await.id], 1000);
     assert_eq!((often[0].seq.as_str(), often.last().unwrap().seq.as_str()), ("151", "2"));
 }
 
@@ -181,7 +202,7 @@ async fn a_log_that_begins_anew_is_read_from_its_beginning() {
     house.put(&[Some("A"), Some("A")]).await;
     house.settle().await;
     let id = house.issue("A").await.id;
-    house.errors.set_status(&id, IssueStatus::Resolved, 2).await.unwrap();
+    house.errors.decide(&id, resolve(), 2).await.unwrap();
     house.logs.close();
     std::fs::remove_dir_all(house.folder.path().join("logs")).unwrap();
     std::fs::create_dir(house.folder.path().join("logs")).unwrap();
@@ -278,7 +299,7 @@ proptest! {
             let mut counted = BTreeMap::new();
             let mut kept = BTreeMap::new();
             for issue in house.issues().await {
-                let mut bodies = house.errors.0.bodies.newest(&issue.id, 1000);
+                let mut bodies = house.errors.0.bodies.newest(std::slice::from_ref(&issue.id), 1000);
                 bodies.dedup_by(|left, right| left.seq == right.seq);
                 kept.insert(issue.kind.clone(), bodies.len() as u64);
                 counted.insert(issue.kind, issue.count);

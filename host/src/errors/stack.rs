@@ -7,6 +7,7 @@ mod at;
 mod go;
 mod python;
 mod rust;
+pub(super) mod structured;
 
 /// What Python's tracebacks begin with.
 pub const PYTHON_HEADER: &str = python::HEADER;

@@ -6,9 +6,14 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use watchfire_types::{Severity, Timestamp};
 
+use super::decisions::{self, Decision};
 use super::engine::{Occurrences, hour};
 use super::fingerprint::Grouping;
-use super::types::{ErrorEvent, ErrorStatistics, Issue, IssueChange, IssueDetail, IssueStatus, Share, TopIssue};
+use super::hashes::{self, Found};
+use super::search::Search;
+use super::tags;
+use super::types::{ErrorEvent, ErrorStatistics, Issue, IssueChange, IssueDetail, IssueStatus, MergedIssue, Share, TopIssue};
+use super::users::Users;
 use crate::alerts::events::Event;
 use crate::store::columns::{json, nanos, optional_time, time, to_json};
 
@@ -55,26 +60,23 @@ pub fn begin_anew(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Counts what the log has up to record `through`, and stores that it is counted.
-pub fn apply(
-    connection: &Connection,
-    issues: &BTreeMap<String, Occurrences>,
-    through: u64,
-    now: Timestamp,
-) -> rusqlite::Result<Applied> {
+pub fn apply(connection: &Connection, issues: &BTreeMap<String, Found>, through: u64, now: Timestamp) -> rusqlite::Result<Applied> {
     let mut applied = Applied::default();
-    for (id, issue) in issues {
-        match count(connection, id, issue, now)? {
+    for (id, found) in issues {
+        match count(connection, id, &found.occurrences, now)? {
             Some("new") => applied.new += 1,
             Some(_) => applied.regressed += 1,
             None => {}
         }
-        for (hour, count) in &issue.hours {
+        hashes::note(connection, id, &found.hashes, now)?;
+        for (hour, count) in &found.occurrences.hours {
             connection
                 .prepare_cached(
                     "INSERT INTO issue_hours VALUES (?1, ?2, ?3) ON CONFLICT (issue, hour) DO UPDATE SET count = count + excluded.count",
                 )?
                 .execute(params![id, *hour as i64, *count as i64])?;
         }
+        tags::add(connection, id, &found.occurrences)?;
     }
     set_cursor(connection, through)?;
     if applied.new + applied.regressed > 0 {
@@ -84,33 +86,68 @@ pub fn apply(
     Ok(applied)
 }
 
-/// Adds to one issue; returns what happened to it, if that is an event.
+/// What decides whether an event brings an issue back.
+struct Standing {
+    /// The issue as which it is shown.
+    shown: String,
+    status: String,
+    resolved_seq: i64,
+    resolved_release: String,
+    resolved_next: bool,
+    ignored_until: Option<i64>,
+    ignored_count: Option<i64>,
+}
+
+fn standing(connection: &Connection, id: &str) -> rusqlite::Result<Option<Standing>> {
+    connection
+        .prepare_cached(
+            "SELECT i.id, i.status, i.resolved_seq, i.resolved_release, i.resolved_next, i.ignored_until, i.ignored_count
+             FROM issues own JOIN issues i ON i.id = coalesce(own.merged_into, own.id) WHERE own.id = ?1",
+        )?
+        .query_row([id], |row| {
+            Ok(Standing {
+                shown: row.get(0)?,
+                status: row.get(1)?,
+                resolved_seq: row.get::<_, Option<i64>>(2)?.unwrap_or(0),
+                resolved_release: row.get(3)?,
+                resolved_next: row.get(4)?,
+                ignored_until: row.get(5)?,
+                ignored_count: row.get(6)?,
+            })
+        })
+        .optional()
+}
+
+/// Adds to one issue; returns what happened to it, as far as that is an event.
 fn count(connection: &Connection, id: &str, issue: &Occurrences, now: Timestamp) -> rusqlite::Result<Option<&'static str>> {
-    let known: Option<(String, Option<i64>)> = connection
-        .prepare_cached("SELECT status, resolved_seq FROM issues WHERE id = ?1")?
-        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let regressed = known.as_ref().is_some_and(|(status, seq)| status == "resolved" && issue.seqs.1 as i64 > seq.unwrap_or(0));
-    let kind = match known {
-        None => Some("new"),
-        Some(_) => regressed.then_some("regressed"),
-    };
+    let known = standing(connection, id)?;
     let grouped = &issue.grouped;
+    let service = &grouped.grouping.service;
+    tags::note_releases(connection, service, issue)?;
     let (first_seen, last_seen) = issue.seen;
+    let sample = issue.sample().map(|event| ErrorEvent { details: None, ..event.clone() });
+    let users = if issue.users == Users::default() { None } else { Some(&issue.users) };
+    let users = users.map(|users| {
+        let stored: Option<Vec<u8>> =
+            connection.prepare_cached("SELECT users FROM issues WHERE id = ?1")?.query_row([id], |row| row.get(0)).optional()?;
+        let mut all = Users::from_bytes(&stored.unwrap_or_default());
+        all.merge(users);
+        Ok::<_, rusqlite::Error>(all.to_bytes())
+    });
     connection
         .prepare_cached(
             "INSERT INTO issues (id, fingerprint, service, kind, title, culprit, severity, status, first_seen, last_seen, count,
-                                 first_seq, last_seq, grouping, sample)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'unresolved', ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                                 first_seq, last_seq, grouping, sample, users)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'unresolved', ?8, ?9, ?10, ?11, ?12, ?13, ?14, coalesce(?15, x''))
              ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, title = excluded.title, culprit = excluded.culprit,
                  severity = excluded.severity, first_seen = min(first_seen, excluded.first_seen),
                  last_seen = max(last_seen, excluded.last_seen), count = count + excluded.count, last_seq = excluded.last_seq,
-                 sample = excluded.sample",
+                 grouping = excluded.grouping, sample = excluded.sample, users = coalesce(?15, users)",
         )?
         .execute(params![
             id,
             grouped.fingerprint,
-            grouped.grouping.service,
+            service,
             issue.kind,
             grouped.title,
             grouped.culprit,
@@ -121,20 +158,57 @@ fn count(connection: &Connection, id: &str, issue: &Occurrences, now: Timestamp)
             issue.seqs.0 as i64,
             issue.seqs.1 as i64,
             to_json(&grouped.grouping)?,
-            issue.sample().map_or_else(|| Ok(String::new()), to_json)?,
+            sample.as_ref().map_or_else(|| Ok(String::new()), to_json)?,
+            users.transpose()?,
         ])?;
-    if regressed {
-        set_status(connection, id, IssueStatus::Unresolved, 0, now)?;
+    let kind = match &known {
+        None => Some("new"),
+        Some(standing) => came_back(connection, standing, service, issue, now)?,
+    };
+    let shown = known.as_ref().map_or(id, |standing| standing.shown.as_str());
+    if kind.is_some_and(|kind| kind != "new") {
+        decisions::decide(connection, shown, &Decision::Unresolve, 0, now)?;
     }
     if let Some(kind) = kind {
         connection
             .prepare_cached(
                 "INSERT INTO issue_events (issue, at, kind, severity, service, type, title, culprit, count)
-                 SELECT id, ?2, ?3, severity, service, kind, title, culprit, count FROM issues WHERE id = ?1",
+                 SELECT id, ?2, ?3, severity, service, kind, title, culprit,
+                     (SELECT sum(count) FROM issues m WHERE m.id = i.id OR m.merged_into = i.id)
+                 FROM issues i WHERE id = ?1",
             )?
-            .execute(params![id, nanos(now), kind])?;
+            .execute(params![shown, nanos(now), kind])?;
     }
     Ok(kind)
+}
+
+/// Returns what happens to an issue because of `issue`'s events: it was resolved and has regressed, or has been ignored for long enough.
+fn came_back(
+    connection: &Connection,
+    standing: &Standing,
+    service: &str,
+    issue: &Occurrences,
+    now: Timestamp,
+) -> rusqlite::Result<Option<&'static str>> {
+    match standing.status.as_str() {
+        "resolved" => {
+            let first_seen = |release: &str| tags::first_seen(connection, service, release).ok().flatten();
+            let later = issue.releases.iter().filter(|(_, (seq, ..))| *seq as i64 > standing.resolved_seq);
+            let back = later.into_iter().any(|(release, _)| {
+                decisions::brings_back(&standing.resolved_release, standing.resolved_next, release, first_seen)
+            });
+            Ok(back.then_some("regressed"))
+        }
+        "ignored" => {
+            let is_over = standing.ignored_until.is_some_and(|until| nanos(now) >= until)
+                || match standing.ignored_count {
+                    Some(most) => decisions::family_count(connection, &standing.shown)? >= most,
+                    None => false,
+                };
+            Ok(is_over.then_some("unignored"))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Keeps the tables bounded, whatever is sent.
@@ -142,7 +216,8 @@ fn forget(connection: &Connection) -> rusqlite::Result<()> {
     let count: i64 = connection.query_row("SELECT count(*) FROM issues", [], |row| row.get(0))?;
     if count > MAX_ISSUES {
         connection.execute(
-            "DELETE FROM issues WHERE id IN (SELECT id FROM issues ORDER BY status = 'ignored', last_seen, id LIMIT ?1)",
+            "DELETE FROM issues WHERE id IN (SELECT id FROM issues WHERE id NOT IN (SELECT merged_into FROM issues WHERE merged_into IS NOT NULL)
+                 ORDER BY status = 'ignored', last_seen, id LIMIT ?1)",
             [count - MAX_ISSUES + FORGET],
         )?;
     }
@@ -153,21 +228,14 @@ fn forget(connection: &Connection) -> rusqlite::Result<()> {
 /// Drops counts of hours that nobody asks for any more.
 pub fn prune(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM issue_hours WHERE hour < ?1", [hour(now).saturating_sub(KEPT_HOURS) as i64])?;
+    hashes::prune(connection, now)?;
+    tags::prune(connection)?;
     Ok(())
-}
-
-/// Decides about an issue; `stored` is the last log record that is stored. Returns whether there is such an issue.
-pub fn set_status(connection: &Connection, id: &str, status: IssueStatus, stored: u64, now: Timestamp) -> rusqlite::Result<bool> {
-    let resolved = (status == IssueStatus::Resolved).then(|| (nanos(now), stored as i64)).unzip();
-    let changed = connection
-        .prepare_cached("UPDATE issues SET status = ?2, resolved_at = ?3, resolved_seq = ?4 WHERE id = ?1")?
-        .execute(params![id, status.name(), resolved.0, resolved.1])?;
-    Ok(changed > 0)
 }
 
 /// Returns how many issues have each status.
 pub fn statuses(connection: &Connection) -> rusqlite::Result<Vec<(IssueStatus, u64)>> {
-    let mut statement = connection.prepare_cached("SELECT count(*) FROM issues WHERE status = ?1")?;
+    let mut statement = connection.prepare_cached("SELECT count(*) FROM issues WHERE status = ?1 AND merged_into IS NULL")?;
     IssueStatus::ALL
         .iter()
         .map(|status| Ok((*status, statement.query_row([status.name()], |row| row.get::<_, i64>(0))? as u64)))
@@ -181,8 +249,8 @@ pub struct IssueQuery {
     pub status: Option<&'static str>,
     /// Only those of one of these services, if any is named.
     pub services: Vec<String>,
-    /// Only those with this in title, class or culprit, in any case.
-    pub text: Option<String>,
+    /// Only those that this means.
+    pub search: Search,
     /// Only those that occurred then or later.
     pub since: Option<Timestamp>,
     /// `last_seen`, `first_seen` or `count`: the greatest first.
@@ -191,56 +259,103 @@ pub struct IssueQuery {
     pub limit: usize,
 }
 
+/// Issues `i` with what is merged into them summed up.
+const FAMILIES: &str = "WITH families AS (
+    SELECT coalesce(merged_into, id) AS root, sum(count) AS total, min(first_seen) AS began, max(last_seen) AS ended,
+           min(first_seq) AS lowest, max(last_seq) AS highest, count(*) - 1 AS merged
+    FROM issues GROUP BY root)
+ SELECT i.*, total, began, ended, lowest, highest, merged FROM issues i JOIN families ON root = i.id";
+
 /// Returns issues.
 pub fn issues(connection: &Connection, query: &IssueQuery, now: Timestamp) -> rusqlite::Result<Vec<Issue>> {
-    let mut sql = "SELECT * FROM issues WHERE 1".to_owned();
+    let mut sql = format!("{FAMILIES} WHERE 1");
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
     if let Some(status) = query.status {
-        sql.push_str(" AND status = ?");
+        sql.push_str(" AND i.status = ?");
         values.push(Box::new(status));
     }
     if !query.services.is_empty() {
-        sql.push_str(" AND service IN (SELECT value FROM json_each(?))");
+        sql.push_str(" AND i.service IN (SELECT value FROM json_each(?))");
         values.push(Box::new(to_json(&query.services)?));
     }
-    if let Some(text) = &query.text {
-        sql.push_str(" AND instr(lower(title || ' ' || kind || ' ' || culprit), lower(?)) > 0");
-        values.push(Box::new(text.clone()));
-    }
+    query.search.conditions(&mut sql, &mut values);
     if let Some(since) = query.since {
-        sql.push_str(" AND last_seen >= ?");
+        sql.push_str(" AND ended >= ?");
         values.push(Box::new(nanos(since)));
     }
-    // One of three words, never what somebody sent.
-    sql.extend([" ORDER BY ", query.sort, " DESC, id LIMIT ?"]);
+    let order = match query.sort {
+        "first_seen" => "began",
+        "count" => "total",
+        _ => "ended",
+    };
+    sql.extend([" ORDER BY ", order, " DESC, i.id LIMIT ?"]);
     values.push(Box::new(query.limit as i64));
     let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map(params_from_iter(values.iter()), issue)?;
     let mut issues = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     for issue in &mut issues {
-        issue.hourly = hourly(connection, &issue.id, now)?;
+        complete(connection, issue, now)?;
     }
     Ok(issues)
 }
 
-/// Returns one issue, without the events that are kept of it, and its last occurrence.
+/// Adds what lies in other tables, or in the rows of what is merged into it.
+fn complete(connection: &Connection, issue: &mut Issue, now: Timestamp) -> rusqlite::Result<()> {
+    issue.hourly = hourly(connection, &issue.id, now)?;
+    let mut users = Users::default();
+    let mut statement = connection.prepare_cached("SELECT users FROM issues WHERE id = ?1 OR merged_into = ?1")?;
+    let mut rows = statement.query([&issue.id])?;
+    while let Some(row) = rows.next()? {
+        users.merge(&Users::from_bytes(row.get_ref(0)?.as_blob()?));
+    }
+    (issue.users, issue.users_exact) = users.count();
+    (issue.first_release, issue.last_release) = tags::releases(connection, &issue.id)?;
+    Ok(())
+}
+
+/// Returns the ids of an issue and of what is merged into it; empty if there is none.
+pub fn family(connection: &Connection, id: &str) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached("SELECT id FROM issues WHERE id = ?1 OR merged_into = ?1 ORDER BY id <> ?1, id")?
+        .query_map([id], |row| row.get(0))?
+        .collect()
+}
+
+/// Returns one issue, without the events that are kept of it, and its last occurrence. One that is merged is shown as what it is merged into.
 pub fn detail(connection: &Connection, id: &str, now: Timestamp) -> rusqlite::Result<Option<(IssueDetail, Option<ErrorEvent>)>> {
+    let Some(shown) = decisions::shown_as(connection, id)? else { return Ok(None) };
     let found = connection
-        .prepare_cached("SELECT * FROM issues WHERE id = ?1")?
-        .query_row([id], |row| {
+        .prepare_cached(&format!("{FAMILIES} WHERE i.id = ?1"))?
+        .query_row([&shown], |row| {
             let sample = row.get_ref("sample")?.as_str()?;
             Ok((issue(row)?, json::<Grouping>(row, "grouping")?, serde_json::from_str(sample).ok()))
         })
         .optional()?;
     let Some((mut issue, grouping, sample)) = found else { return Ok(None) };
-    issue.hourly = hourly(connection, id, now)?;
+    complete(connection, &mut issue, now)?;
     let history = connection
-        .prepare_cached("SELECT at, kind, count FROM issue_events WHERE issue = ?1 ORDER BY position DESC LIMIT 100")?
-        .query_map([id], |row| {
+        .prepare_cached(
+            "SELECT at, kind, count FROM issue_events WHERE issue IN (SELECT id FROM issues WHERE id = ?1 OR merged_into = ?1)
+             ORDER BY position DESC LIMIT 100",
+        )?
+        .query_map([&shown], |row| {
             Ok(IssueChange { at: time(row, "at")?, kind: row.get("kind")?, count: row.get::<_, i64>("count")? as u64 })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Some((IssueDetail { issue, grouping, events: Vec::new(), history }, sample)))
+    let merged = connection
+        .prepare_cached("SELECT id, title, count FROM issues WHERE merged_into = ?1 ORDER BY count DESC, id")?
+        .query_map([&shown], |row| Ok(MergedIssue { id: row.get(0)?, title: row.get(1)?, count: row.get::<_, i64>(2)? as u64 }))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let detail = IssueDetail {
+        tags: tags::of_issue(connection, &shown)?,
+        comments: decisions::comments(connection, &shown)?,
+        issue,
+        grouping,
+        events: Vec::new(),
+        history,
+        merged,
+    };
+    Ok(Some((detail, sample)))
 }
 
 fn issue(row: &Row<'_>) -> rusqlite::Result<Issue> {
@@ -253,12 +368,21 @@ fn issue(row: &Row<'_>) -> rusqlite::Result<Issue> {
         culprit: row.get("culprit")?,
         level: level(row.get("severity")?),
         status: IssueStatus::from_name(&status).unwrap_or(IssueStatus::Unresolved),
-        first_seen: time(row, "first_seen")?,
-        last_seen: time(row, "last_seen")?,
-        count: row.get::<_, i64>("count")? as u64,
-        first_seq: row.get::<_, i64>("first_seq")?.to_string(),
-        last_seq: row.get::<_, i64>("last_seq")?.to_string(),
+        first_seen: time(row, "began")?,
+        last_seen: time(row, "ended")?,
+        count: row.get::<_, i64>("total")? as u64,
+        first_seq: row.get::<_, i64>("lowest")?.to_string(),
+        last_seq: row.get::<_, i64>("highest")?.to_string(),
         resolved_at: optional_time(row, "resolved_at")?,
+        resolved_in: row.get("resolved_release")?,
+        ignored_until: optional_time(row, "ignored_until")?,
+        ignored_until_count: row.get::<_, Option<i64>>("ignored_count")?.map(|count| count as u64),
+        assigned_to: row.get("assigned_to")?,
+        merged: row.get::<_, i64>("merged")? as u64,
+        users: 0,
+        users_exact: true,
+        first_release: String::new(),
+        last_release: String::new(),
         hourly: Vec::new(),
     })
 }
@@ -270,7 +394,9 @@ fn level(severity: u8) -> String {
 fn hourly(connection: &Connection, id: &str, now: Timestamp) -> rusqlite::Result<Vec<u64>> {
     let first = (hour(now) + 1).saturating_sub(SHOWN_HOURS);
     let mut counts = vec![0; SHOWN_HOURS as usize];
-    let mut statement = connection.prepare_cached("SELECT hour, count FROM issue_hours WHERE issue = ?1 AND hour >= ?2")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT hour, count FROM issue_hours WHERE issue IN (SELECT id FROM issues WHERE id = ?1 OR merged_into = ?1) AND hour >= ?2",
+    )?;
     for row in statement.query_map(params![id, first as i64], hour_and_count)? {
         let (hour, count) = row?;
         if let Some(place) = counts.get_mut((hour - first) as usize) {
@@ -289,8 +415,10 @@ pub fn statistics(connection: &Connection, hours: u64, top: usize, now: Timestam
     let first = (hour(now) + 1).saturating_sub(hours);
     let since = Timestamp::from_seconds(first * 3600);
     let mut statement = connection.prepare_cached(
-        "SELECT id, title, service, kind, severity, status, first_seen, sum(h.count) AS occurred FROM issue_hours h JOIN issues ON id = h.issue
-         WHERE hour >= ?1 GROUP BY id ORDER BY occurred DESC, id",
+        "SELECT i.id AS id, i.title AS title, i.service AS service, i.kind AS kind, i.severity AS severity, i.status AS status,
+             min(own.first_seen) AS first_seen, sum(h.count) AS occurred
+         FROM issue_hours h JOIN issues own ON own.id = h.issue JOIN issues i ON i.id = coalesce(own.merged_into, own.id)
+         WHERE hour >= ?1 GROUP BY i.id ORDER BY occurred DESC, i.id",
     )?;
     let (mut by_type, mut by_service, mut by_level) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut statistics = ErrorStatistics {

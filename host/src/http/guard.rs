@@ -95,6 +95,8 @@ pub async fn guard(
         request.headers_mut().insert(header::HOST, host);
     }
     let probe = matches!(request.uri().path(), "/-/healthy" | "/-/ready");
+    // A DSN's key is not our token: those paths look at their callers themselves.
+    let probe = probe || crate::inputs::sentry::is_left_to_us(request.method(), request.uri().path());
     match guard.check(peer.ip(), request.headers()) {
         Err(error) if !probe => {
             let challenge = error.status() == axum::http::StatusCode::UNAUTHORIZED;

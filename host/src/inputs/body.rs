@@ -22,6 +22,9 @@ const INLINE_COMPRESSED_BYTES: usize = 1 << 10;
 /// Largest zstd window, as a power of two: 8 MiB, what RFC 8878 (3.1.1.1.2) recommends to support.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// What brotli reads at a time.
+const BROTLI_BUFFER_BYTES: usize = 4096;
+
 /// A sender of whose body nothing comes for this long has gone.
 const STALL: Duration = Duration::from_secs(60);
 
@@ -63,6 +66,8 @@ pub enum Compression {
     Gzip,
     /// `deflate`: zlib, as HTTP means it.
     Deflate,
+    /// `br`.
+    Brotli,
     /// `zstd`.
     Zstd,
     /// `snappy`: one block with its length before it and no frames, as Prometheus and Loki mean it.
@@ -103,10 +108,11 @@ impl Compression {
             "" | "identity" => Ok(Self::Identity),
             "gzip" | "x-gzip" => Ok(Self::Gzip),
             "deflate" => Ok(Self::Deflate),
+            "br" => Ok(Self::Brotli),
             "zstd" => Ok(Self::Zstd),
             "snappy" => Ok(Self::Snappy),
             other => Err(ApiError::unsupported(format!(
-                "Content-Encoding `{}` is not read here; use gzip, deflate, zstd, snappy or none",
+                "Content-Encoding `{}` is not read here; use gzip, deflate, br, zstd, snappy or none",
                 other.chars().take(40).collect::<String>()
             ))),
         }
@@ -122,6 +128,10 @@ impl Compression {
             Self::Identity => Ok(bytes.to_vec()),
             Self::Gzip => read_at_most(flate2::bufread::MultiGzDecoder::new(bytes), bytes.len(), limit),
             Self::Deflate => read_at_most(flate2::bufread::ZlibDecoder::new(bytes), bytes.len(), limit),
+            Self::Brotli => {
+                // Its window is 16 MiB at most, and it is made with the body.
+                read_at_most(brotli_decompressor::Decompressor::new(bytes, BROTLI_BUFFER_BYTES), bytes.len(), limit)
+            }
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;

@@ -13,6 +13,7 @@ pub mod loki;
 pub mod ndjson;
 mod object_record;
 pub mod otlp;
+pub mod sentry;
 pub mod stdin;
 pub mod syslog;
 pub mod syslog_prefix;
@@ -157,8 +158,9 @@ impl InputState {
 }
 
 /// Returns every path that takes records.
-pub fn routes(state: InputState) -> Router {
+pub fn routes(state: InputState, sentry: sentry::SentryInput) -> Router {
     ndjson::routes(state.clone())
+        .merge(sentry::routes(state.clone(), sentry))
         .merge(elastic::routes(state.clone()))
         .merge(loki::routes(state.clone()))
         .merge(journald::routes(state.clone()))
@@ -183,6 +185,7 @@ impl utoipa::OpenApi for ApiDoc {
         whole.merge(elastic::ApiDoc::openapi());
         whole.merge(loki::ApiDoc::openapi());
         whole.merge(journald::ApiDoc::openapi());
+        whole.merge(sentry::ApiDoc::openapi());
         whole
     }
 }
@@ -212,7 +215,12 @@ mod tests {
         assert_eq!(
             paths,
             [
+                "/api/v1/errors/dsn",
                 "/api/v1/logs",
+                "/api/{project}/envelope/",
+                "/api/{project}/minidump/",
+                "/api/{project}/security/",
+                "/api/{project}/store/",
                 "/elasticsearch/",
                 "/elasticsearch/_bulk",
                 "/elasticsearch/{index}/_bulk",

@@ -94,7 +94,7 @@ impl Host {
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Response<Body> {
-        routes(self.state.clone()).oneshot(request).await.unwrap()
+        routes(self.state.clone(), sentry()).oneshot(request).await.unwrap()
     }
 
     /// Returns every record that was taken, in its order.
@@ -109,5 +109,16 @@ impl Host {
 
     pub(super) fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.self_metrics.counter(name, labels).get()
+    }
+}
+
+/// Whoever sends is let in with this key, and from this machine without.
+pub(crate) fn sentry() -> super::sentry::SentryInput {
+    super::sentry::SentryInput {
+        key: super::sentry::auth::DsnKey::new("0123456789abcdef0123456789abcdef"),
+        projects: std::sync::Arc::default(),
+        redacts: true,
+        guard: crate::http::guard::Guard::new(None),
+        external_url: "http://localhost:3473".to_owned(),
     }
 }

@@ -181,6 +181,13 @@ pub const OWN: &[Entry] = &[
         "Log records, findings and issues that rules could not count.",
     ),
     entry("watchfire_rules_failing", Gauge, &[], "Rules that could not be evaluated the last time."),
+    entry("watchfire_sentry_items_total", Counter, &["type"], "Items that Sentry SDKs sent, those included that are only counted."),
+    entry(
+        "watchfire_sentry_lost_by_client_total",
+        Counter,
+        &["category", "reason"],
+        "What Sentry SDKs say that they did not send, by category and reason.",
+    ),
     entry(
         "watchfire_storage_state",
         Gauge,

@@ -17,6 +17,16 @@ pub mod keys {
     pub const PROCESS_PID: &str = "process.pid";
     /// Full path of the file a line was read from.
     pub const LOG_FILE_PATH: &str = "log.file.path";
+    /// Version of the program.
+    pub const SERVICE_VERSION: &str = "service.version";
+    /// Where the program runs: `production`, `staging`.
+    pub const DEPLOYMENT_ENVIRONMENT: &str = "deployment.environment.name";
+    /// What tells a user from others and does not say who it is.
+    pub const USER_HASH: &str = "user.hash";
+    /// Id that a Sentry SDK gave to an event.
+    pub const SENTRY_EVENT_ID: &str = "sentry.event_id";
+    /// An event as a Sentry SDK sent it, tidied, in JSON.
+    pub const SENTRY_EVENT: &str = "sentry.event";
     /// Class or type of an exception.
     pub const EXCEPTION_TYPE: &str = "exception.type";
     /// Its message.

@@ -161,7 +161,7 @@ fn is_library(class: &str) -> bool {
 }
 
 /// Reads `java.base/java.lang.Thread.run` or `com.shop.Orders$1.lambda$run$0`.
-fn java(name: &str) -> Frame {
+pub(super) fn java(name: &str) -> Frame {
     let (class, method) = name.rsplit_once('.').unwrap_or(("", name));
     let generated = class.contains("$$FastClass")
         || class.contains("GeneratedMethodAccessor")
@@ -177,7 +177,7 @@ fn java(name: &str) -> Frame {
 }
 
 /// Reads a function, `new Cart`, `async Object.charge [as pay]`, and where it is.
-fn javascript(function: &str, location: &str) -> Frame {
+pub(super) fn javascript(function: &str, location: &str) -> Frame {
     let mut function = function.split(" [as ").next().unwrap_or(function);
     for begin in ["async ", "new ", "get ", "set ", "Object.", "Module.", "Function.", "Window.", "global.", "exports.", "module."]
     {

@@ -102,7 +102,7 @@ fn said(line: &str) -> Option<(&'static str, &str)> {
 }
 
 /// Reads `shop/orders.(*Service).Charge(0xc000010000, 0x1)` and the line below it.
-fn call(line: &str, place: &str) -> Option<Frame> {
+pub(super) fn call(line: &str, place: &str) -> Option<Frame> {
     let name = &line[..line.rfind('(')?];
     let name = without_brackets(name, '[', ']');
     let folder = name.rfind('/').map_or(0, |at| at + 1);

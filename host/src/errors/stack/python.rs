@@ -61,10 +61,15 @@ fn call(line: &str) -> Option<Frame> {
     let rest = line.trim_start().strip_prefix("File \"")?;
     let (path, rest) = rest.split_once("\", line ")?;
     let function = rest.split_once(", in ").map_or("", |(_, function)| function.trim());
+    Some(frame(path, function))
+}
+
+/// Returns the call of `function` in the file at `path`.
+pub(super) fn frame(path: &str, function: &str) -> Frame {
     let in_app = !LIBRARIES.iter().any(|library| path.contains(library));
     let base = base_name(path);
     let base = base.strip_suffix(".py").or_else(|| base.strip_suffix(".pyc")).unwrap_or(base);
-    Some(Frame::new(base, function, in_app))
+    Frame::new(base, function, in_app)
 }
 
 /// Reads `shop.errors.PaymentError: card refused`. The name may be in lower case, as that of `socket.timeout`.

@@ -101,7 +101,7 @@ fn numbered(line: &str) -> Option<&str> {
     is_number.then_some(name)
 }
 
-fn call(name: &str, place: &str) -> Frame {
+pub(super) fn call(name: &str, place: &str) -> Frame {
     // `<shop::Cart as core::ops::Drop>::drop` is named by its type.
     let name = match name.strip_prefix('<').and_then(|rest| rest.split_once(" as ")) {
         Some((of, rest)) if !of.contains('<') => format!("{of}{}", rest.rfind(">::").map_or("", |at| &rest[at + 1..])),

@@ -89,8 +89,7 @@ async fn export_metrics(State(state): State<InputState>, headers: HeaderMap, bod
 }
 
 async fn export_traces(State(state): State<InputState>, headers: HeaderMap, body: Body) -> Response {
-    let decode = |bytes: &[u8], _| super::count_spans(bytes);
-    export(&state, "otlp_grpc_traces", &headers, body, decode, async |_: &InputState, spans| Ok(super::no_spans(spans))).await
+    export(&state, "otlp_grpc_traces", &headers, body, super::decode_spans, super::store_exceptions).await
 }
 
 /// Does the work of one call, counts it and answers.

@@ -1,4 +1,4 @@
-//! OTLP over HTTP: `/v1/logs`, `/v1/metrics`, and `/v1/traces`, which is answered politely and not stored yet; and over gRPC.
+//! OTLP over HTTP: `/v1/logs`, `/v1/metrics`, and `/v1/traces`, of which only the exceptions are stored yet; and over gRPC.
 //!
 //! Source: OpenTelemetry protocol specification, "OTLP/HTTP". The answer is in the encoding of the request; records that are
 //! refused for good are a partial success with status 200; only 429, 502, 503 and 504 are tried again by senders.
@@ -11,6 +11,7 @@ pub mod logs_proto;
 pub mod metrics;
 #[doc(hidden)]
 pub mod reference;
+pub mod spans;
 #[cfg(test)]
 mod tests;
 pub mod wire;
@@ -28,6 +29,7 @@ use watchfire_types::LogBatch;
 use super::{InputState, body};
 use crate::http::ApiError;
 use answer::{Encoding, Partial};
+use spans::Spans;
 
 pub use super::builder::OverBudget;
 
@@ -134,7 +136,8 @@ async fn store_metrics(state: &InputState, decoded: metrics::Decoded) -> Result<
     Ok(partial)
 }
 
-/// Takes traces, and says that they are not stored: an exporter that sends all three signals keeps running.
+/// Takes the exceptions in traces, which become log records, and says that the spans are not stored: an exporter of all three signals
+/// keeps running.
 #[utoipa::path(
     post, path = "/v1/traces", tag = "ingest",
     request_body(description = "`ExportTraceServiceRequest`", content((serde_json::Value = "application/json"), (Vec<u8> = "application/x-protobuf"))),
@@ -144,17 +147,23 @@ pub async fn export_traces(State(state): State<InputState>, headers: HeaderMap, 
     answer::respond(&state, "otlp_traces", &headers, async |encoding| {
         let budget = state.decode_budget();
         let decode = move |bytes: &[u8]| match encoding {
-            Encoding::Protobuf => count_spans(bytes),
-            Encoding::Json => json::count_spans(bytes, budget),
+            Encoding::Protobuf => decode_spans(bytes, budget),
+            Encoding::Json => decode_json_spans(bytes, budget),
         };
-        Ok(no_spans(body::read(&state, "otlp_traces", &headers, body, decode).await??))
+        store_exceptions(&state, body::read(&state, "otlp_traces", &headers, body, decode).await??).await
     })
     .await
 }
 
-fn no_spans(rejected: u64) -> Partial {
-    let message = if rejected > 0 { "traces are not stored yet".to_owned() } else { String::new() };
-    Partial { accepted: 0, rejected, message }
+/// Stores the exceptions in spans, and says that the spans are not stored.
+async fn store_exceptions(state: &InputState, spans: Spans) -> Result<Partial, ApiError> {
+    let stored = store_logs(state, spans.exceptions).await?;
+    let message = match (spans.count, stored.accepted) {
+        (0, _) => String::new(),
+        (_, 0) => "traces are not stored yet".to_owned(),
+        (_, exceptions) => format!("traces are not stored yet; {exceptions} exceptions in them are"),
+    };
+    Ok(Partial { accepted: stored.accepted, rejected: spans.count, message })
 }
 
 /// Reads logs in either encoding.
@@ -168,8 +177,24 @@ pub fn decode_logs(bytes: &[u8], encoding: Encoding, budget: usize) -> Result<Lo
     }
 }
 
-fn count_spans(bytes: &[u8]) -> Result<u64, DecodeError> {
+fn decode_spans(bytes: &[u8], budget: usize) -> Result<Spans, DecodeError> {
     let request = ExportTraceServiceRequest::decode(Bytes::copy_from_slice(bytes))?;
-    let scopes = request.resource_spans.iter().flat_map(|spans| &spans.scope_spans);
-    Ok(scopes.map(|spans| spans.spans.len() as u64).sum())
+    Ok(spans::read(request, budget)?)
+}
+
+/// Longest request in JSON whose spans are looked into, in bytes: as objects they take a hundred times as much memory.
+const MAX_JSON_SPANS_BYTES: usize = 4 << 20;
+
+/// The cheap reader says what is wrong and counts; only where an exception may be, the other one makes objects.
+fn decode_json_spans(bytes: &[u8], budget: usize) -> Result<Spans, DecodeError> {
+    let count = json::count_spans(bytes, budget)?;
+    let may_have_one = bytes.len() <= MAX_JSON_SPANS_BYTES && memchr::memmem::find(bytes, b"\"exception\"").is_some();
+    if !may_have_one {
+        return Ok(Spans { count, ..Spans::default() });
+    }
+    match serde_json::from_slice::<ExportTraceServiceRequest>(bytes) {
+        Ok(request) => Ok(Spans { count, ..spans::read(request, budget)? }),
+        // What one reader takes and the other does not is at least counted.
+        Err(_) => Ok(Spans { count, ..Spans::default() }),
+    }
 }

@@ -16,6 +16,7 @@ mod ratio;
 mod report;
 mod rest;
 mod search;
+mod sentry;
 mod start;
 mod syslog;
 mod tail;
@@ -68,6 +69,8 @@ enum Mode {
     LokiJson(Load),
     /// Elasticsearch's bulk API: documents per second, acknowledged durable.
     Bulk(Load),
+    /// Events of a Sentry SDK: per second, acknowledged durable, and grouped.
+    Sentry(sentry::SentryLoad),
     /// Lines in a followed file: lines per second, until all are searchable.
     Tail {
         /// Lines to write.
@@ -157,6 +160,7 @@ fn expand(mode: Mode) -> Vec<Mode> {
         Mode::LokiJson(Load { records: load.records.min(2_000_000), ..load.clone() }),
         Mode::Bulk(Load { records: load.records.min(2_000_000), ..load.clone() }),
         Mode::Tail { records: load.records.min(2_000_000) },
+        Mode::Sentry(sentry::SentryLoad::usual()),
         Mode::Plugins,
         Mode::Ratio { records: 300_000, file: vec![] },
         Mode::Disk(load),
@@ -173,6 +177,7 @@ fn run(mode: &Mode, target: &Target) -> anyhow::Result<Report> {
         Mode::Loki(load) => ingest::measure(Protocol::LokiSnappy, load, target),
         Mode::LokiJson(load) => ingest::measure(Protocol::LokiJson, load, target),
         Mode::Bulk(load) => ingest::measure(Protocol::Bulk, load, target),
+        Mode::Sentry(load) => sentry::measure(load, target),
         Mode::Tail { records } => tail::measure(*records, target),
         Mode::Rest { seconds } => rest::measure(Duration::from_secs(*seconds), target),
         Mode::Start => start::measure(target),
