@@ -212,7 +212,7 @@ async fn everything_else_that_sdks_send_is_taken_or_counted() {
     let records = host.client().records_until(3, &[]).await;
     let mut bodies: Vec<_> = records.iter().filter_map(|record| record.body.as_text()).collect();
     bodies.sort_unstable();
-    assert_eq!(bodies, ["a user said: it broke", "check-in nightly: ok", "slow"]);
+    assert_eq!(bodies, ["a user said: it broke", "check-in of monitor nightly: ok", "slow"]);
     let crashed = host.client().series("sentry.sessions", &[("status", "crashed")]).await;
     assert_eq!(crashed.len(), 1, "{crashed:#?}");
     let own = host.client().get("/metrics").await.ok().body;
