@@ -424,7 +424,9 @@ mod tests {
     fn only_what_takes_events_looks_at_its_callers_itself() {
         let is_left = |method: &Method, path: &str| is_left_to_us(method, path);
         assert!(is_left(&Method::POST, "/api/1/envelope/") && is_left(&Method::OPTIONS, "/api/12/store"));
-        for path in ["/api/v1/issues", "/api/1/issues/", "/api/1/envelope/x", "/api/0/organizations/", "/api/v1/errors/dsn", "/api/1/"] {
+        for path in
+            ["/api/v1/issues", "/api/1/issues/", "/api/1/envelope/x", "/api/0/organizations/", "/api/v1/errors/dsn", "/api/1/"]
+        {
             assert!(!is_left(&Method::POST, path), "{path}");
         }
         assert!(!is_left(&Method::GET, "/api/1/envelope/"));
