@@ -145,6 +145,14 @@ pub(crate) fn was_captured(call: u64, mark: u64) -> bool {
     found.is_some_and(|index| captured.remove(index).is_some())
 }
 
+/// Calls `work`, and keeps what this thread says meanwhile to itself.
+pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    let before = QUIET.replace(true);
+    let result = work();
+    QUIET.set(before);
+    result
+}
+
 /// Keeps what this thread says to itself: it works for the client.
 pub(crate) fn be_quiet() {
     QUIET.set(true);

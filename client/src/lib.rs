@@ -36,6 +36,7 @@ mod config;
 mod context;
 mod errors;
 mod export;
+mod extend;
 mod global;
 mod layer;
 mod level;
@@ -65,6 +66,10 @@ pub use components::{Component, Components, components};
 pub use config::{Config, ConfigError};
 pub use context::traceparent;
 pub use errors::{Capturable, CarriesError, ErrorReport, IsError, capture_error, capture_error_with, capture_message};
+pub use extend::{
+    Finding, LogAnalyzer, Notification, NotificationChannel, NotifiedAlert, Refused, Registration, Selection, add_analyzer,
+    add_notification_channel,
+};
 pub use global::{Guard, InitError, flush, guard, init, init_with, shutdown};
 pub use layer::{MonitorLayer, layer};
 pub use level::{ErrorSeverity, Level};

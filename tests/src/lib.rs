@@ -13,6 +13,7 @@ mod background;
 mod binary;
 mod client;
 mod clients;
+pub mod example;
 mod fixtures;
 mod host;
 mod https;

@@ -149,7 +149,7 @@ pub struct LogEntry {
     pub trace_id: String,
     /// Its position in the log.
     #[serde(default)]
-    pub seq: Json,
+    pub seq: String,
 }
 
 /// Patterns of the log.

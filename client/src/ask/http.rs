@@ -40,6 +40,12 @@ impl Connection {
         Self { agent: shared.agent.clone(), url, token, timeout: config.timeout }
     }
 
+    /// Returns the same connection, with another time for a request.
+    pub(crate) fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// Asks, and returns the answer as a value of the program.
     pub(crate) fn json<T: DeserializeOwned>(&self, method: &str, path: &str, body: Option<&Json>) -> Result<T, AskError> {
         let text = self.send(method, path, body)?;

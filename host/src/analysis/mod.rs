@@ -2,7 +2,7 @@
 //!
 //! [`consumer`] reads the log for one analyzer, [`engine`] decides how much at a time and when to store, [`filter`] says which
 //! records it gets, [`admit`] checks what it returns, [`store`] remembers, [`runtime`] keeps one consumer running for each
-//! analyzer, [`api`] speaks HTTP. [`detectors`] are built in: they find what is unusual without a component.
+//! analyzer, [`pull`] lets applications be analyzers, [`api`] speaks HTTP. [`detectors`] are built in: they find what is unusual without a component.
 
 pub mod admit;
 pub mod api;
@@ -10,6 +10,7 @@ pub mod consumer;
 pub mod detectors;
 pub mod engine;
 pub mod filter;
+pub mod pull;
 pub mod runtime;
 pub mod store;
 pub mod types;
@@ -143,7 +144,9 @@ impl Analysis {
             let standing = standings.get(plugin);
             let stopped =
                 || Standing { state: AnalyzerState::Stopped, detail: "its plugin does not run".to_owned(), ..Standing::default() };
-            let standing = standing.cloned().unwrap_or_else(stopped);
+            let pulled =
+                || Standing { state: AnalyzerState::Running, detail: "an application asks".to_owned(), ..Standing::default() };
+            let standing = standing.cloned().unwrap_or_else(|| if plugin.starts_with(pull::PREFIX) { pulled() } else { stopped() });
             let cursor = cursor.unwrap_or(0);
             let (count, last) = quarantined.remove(plugin).unwrap_or_default();
             AnalyzerView {

@@ -380,8 +380,10 @@ fn router(parts: &Parts, inputs: &InputState, sentry: &SentryInput, own: &SelfMe
     Router::new()
         .merge(alerts::api::routes(parts.alerts.clone()))
         .merge(delivery::api::routes(parts.delivery.clone()))
+        .merge(delivery::pull_api::routes(parts.delivery.clone(), shutdown.clone()))
         .merge(plugins::api::routes(parts.plugins.clone()))
         .merge(analysis::api::routes(parts.analysis.clone(), parts.logs.committed()))
+        .merge(analysis::pull::routes(parts.analysis.clone(), Arc::new(parts.logs.clone()), shutdown.clone()))
         .merge(analysis::detectors::api::routes(parts.analysis.clone()))
         .layer(DefaultBodyLimit::max(1 << 20))
         .merge(logs::api::routes(parts.logs.clone(), parts.clock.clone(), shutdown.clone()))
@@ -413,8 +415,10 @@ pub fn documentation() -> utoipa::openapi::OpenApi {
         metrics::api::ApiDoc::openapi(),
         alerts::api::ApiDoc::openapi(),
         delivery::api::ApiDoc::openapi(),
+        delivery::pull_api::ApiDoc::openapi(),
         plugins::api::ApiDoc::openapi(),
         analysis::api::ApiDoc::openapi(),
+        analysis::pull::ApiDoc::openapi(),
         analysis::detectors::api::ApiDoc::openapi(),
         errors::api::ApiDoc::openapi(),
         report::ApiDoc::openapi(),

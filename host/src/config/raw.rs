@@ -392,7 +392,7 @@ pub struct RawNotifications {
     pub webhook: Option<RawWebhook>,
 }
 
-/// Someone who is told: a name, and one of `webhook`, `email` and `component`.
+/// Someone who is told: a name, and one of `webhook`, `email`, `component` and `pull`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name"]))]
@@ -408,6 +408,25 @@ pub struct RawReceiver {
     /// A plugin. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<RawComponent>,
+    /// An application that asks for its notifications. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull: Option<RawPull>,
+}
+
+/// An application that asks for its notifications: `POST /api/v1/pull/channels/NAME/poll`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawPull {
+    /// Whether it is used. Default: true.
+    pub enabled: bool,
+    /// Whether it is told when an alert is over. Default: true.
+    pub send_resolved: bool,
+}
+
+impl Default for RawPull {
+    fn default() -> Self {
+        Self { enabled: true, send_resolved: true }
+    }
 }
 
 /// A plugin that delivers.

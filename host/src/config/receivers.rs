@@ -32,14 +32,20 @@ pub(super) fn check(
             checker.fault(format!("{path}.name"), format!("there is a receiver `{}` already", raw.name));
         }
         names.push(raw.name.clone());
-        match (raw.webhook, raw.email, raw.component) {
-            (Some(webhook), None, None) => receivers.extend(checker.webhook(&format!("{path}.webhook"), &raw.name, webhook, true)),
-            (None, Some(email), None) => receivers.extend(checker.email(&format!("{path}.email"), &raw.name, email, true)),
-            (None, None, Some(component)) => {
+        match (raw.webhook, raw.email, raw.component, raw.pull) {
+            (Some(webhook), None, None, None) => {
+                receivers.extend(checker.webhook(&format!("{path}.webhook"), &raw.name, webhook, true))
+            }
+            (None, Some(email), None, None) => receivers.extend(checker.email(&format!("{path}.email"), &raw.name, email, true)),
+            (None, None, Some(component), None) => {
                 receivers.extend(checker.component(&format!("{path}.component"), &raw.name, component));
             }
-            (None, None, None) => checker.fault(path, "expected `webhook`, `email` or `component`"),
-            _ => checker.fault(path, "expected one of `webhook`, `email` and `component`, found several"),
+            (None, None, None, Some(pull)) => {
+                let receiver = Receiver { name: raw.name, channel: Channel::Pull, send_resolved: pull.send_resolved };
+                receivers.extend(pull.enabled.then_some(receiver));
+            }
+            (None, None, None, None) => checker.fault(path, "expected `webhook`, `email`, `component` or `pull`"),
+            _ => checker.fault(path, "expected one of `webhook`, `email`, `component` and `pull`, found several"),
         }
     }
     (receivers, names)

@@ -38,7 +38,7 @@ pub struct ReceiverList {
 pub struct ReceiverView {
     /// Its name in the configuration.
     pub name: String,
-    /// `webhook`, `email` or `component`.
+    /// `webhook`, `email`, `component` or `pull`.
     pub kind: String,
     /// Where it sends, without secrets.
     pub address: String,
@@ -103,7 +103,10 @@ impl Delivery {
                         let seconds = after.as_secs() + 1;
                         (false, format!("the service takes no more requests at present: try again in {seconds} s"))
                     }
-                    Outcome::Retry { reason, .. } | Outcome::Credentials { reason } | Outcome::Never { reason } => (false, reason),
+                    Outcome::Retry { reason, .. }
+                    | Outcome::Unclaimed { reason, .. }
+                    | Outcome::Credentials { reason }
+                    | Outcome::Never { reason } => (false, reason),
                 }
             }
         };

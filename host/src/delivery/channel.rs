@@ -13,6 +13,7 @@ use super::email::EmailChannel;
 use super::notification::Notification;
 use super::pacer::Pacer;
 use super::progress::Progress;
+use super::pull::PullChannel;
 use super::types::{Channel, Receiver};
 use super::webhook::WebhookChannel;
 use crate::clock::Clock;
@@ -38,6 +39,13 @@ pub enum Outcome {
     /// Our credentials are refused: somebody must act.
     Credentials {
         /// What the other side said.
+        reason: String,
+    },
+    /// Nobody was there to take it.
+    Unclaimed {
+        /// It is offered again after this long.
+        after: Duration,
+        /// Whom it waits for.
         reason: String,
     },
     /// It is not its turn yet: the service takes only so many a minute. No failure.
@@ -131,6 +139,8 @@ pub enum Sender {
     Email(EmailChannel),
     /// A plugin.
     Component(ComponentChannel),
+    /// An application asks.
+    Pull(PullChannel),
     /// Answers as a test tells it to.
     #[cfg(test)]
     Scripted(super::worker::testing::Script),
@@ -147,16 +157,18 @@ impl Sender {
         match &receiver.channel {
             Channel::Webhook(webhook) => WebhookChannel::new(webhook, egress).map(Self::Webhook).map_err(unusable),
             Channel::Email(email) => EmailChannel::new(email, egress).map(Self::Email).map_err(unusable),
+            Channel::Pull => Ok(Self::Pull(PullChannel::new(ways.clock.clone()))),
             Channel::Component(plugin) => Ok(Self::Component(ComponentChannel::new(plugin.clone(), ways))),
         }
     }
 
-    /// Sends `notification`, going on where an earlier attempt ended. Ends within about a minute.
+    /// Sends `notification`, going on where an earlier attempt ended. Ends within about a minute and a half.
     pub async fn send(&self, notification: &Notification, progress: &Progress, now: Timestamp) -> Outcome {
         match self {
             Self::Webhook(channel) => channel.send(notification, now).await,
             Self::Email(channel) => channel.send(notification, now).await,
             Self::Component(channel) => channel.send(notification, progress).await,
+            Self::Pull(channel) => channel.send(notification, now).await,
             #[cfg(test)]
             Self::Scripted(script) => script.send(notification),
         }
@@ -169,6 +181,7 @@ impl Sender {
             Self::Webhook(channel) => channel.address().to_owned(),
             Self::Email(channel) => channel.address().to_owned(),
             Self::Component(channel) => channel.address(),
+            Self::Pull(channel) => channel.address(),
             #[cfg(test)]
             Self::Scripted(_) => "test".to_owned(),
         }
@@ -180,13 +193,14 @@ impl Sender {
         if let Self::Component(channel) = self { channel.problem() } else { None }
     }
 
-    /// Returns what kind of channel it is: `webhook`, `email`, `component`.
+    /// Returns what kind of channel it is: `webhook`, `email`, `component`, `pull`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Webhook(_) => "webhook",
             Self::Email(_) => "email",
             Self::Component(_) => "component",
+            Self::Pull(_) => "pull",
             #[cfg(test)]
             Self::Scripted(_) => "test",
         }

@@ -349,7 +349,7 @@ mod tests {
             Outcome::Retry { reason, class, .. } => format!("{code} retry {class}: {reason}"),
             Outcome::Credentials { reason } => format!("{code} credentials: {reason}"),
             Outcome::Never { reason } => format!("{code} never: {reason}"),
-            Outcome::Paced { .. } => format!("{code} paced"),
+            Outcome::Paced { .. } | Outcome::Unclaimed { .. } => format!("{code} paced"),
         });
         insta::assert_snapshot!(followed.collect::<Vec<_>>().join("\n"), @"
         0 delivered: as it says

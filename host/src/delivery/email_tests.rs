@@ -71,7 +71,7 @@ async fn an_smtp_answer_says_what_follows() {
         Outcome::Retry { class, .. } => class,
         Outcome::Credentials { .. } => "credentials",
         Outcome::Never { .. } => "never",
-        Outcome::Paced { .. } => "paced",
+        Outcome::Paced { .. } | Outcome::Unclaimed { .. } => "paced",
     };
     for (command, answer, expected) in [
         ("AUTH", "535 5.7.8 no", "credentials"),

@@ -1,6 +1,6 @@
 //! Delivery: takes notifications from the outbox, sends them through channels, stores the receipts.
 //!
-//! [`outbox`] keeps what is to be sent, [`worker`] sends it, [`channel`] says what a channel is, [`render`] what it sends.
+//! [`outbox`] keeps what is to be sent, [`worker`] sends it, [`channel`] says what a channel is, [`pull`] is the one that applications ask, [`render`] what it sends.
 
 pub mod api;
 pub mod channel;
@@ -11,6 +11,8 @@ pub mod notification;
 pub mod outbox;
 pub mod pacer;
 pub mod progress;
+pub mod pull;
+pub mod pull_api;
 pub mod render;
 pub mod retry;
 pub mod types;

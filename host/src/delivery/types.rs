@@ -24,6 +24,8 @@ pub enum Channel {
     Email(Email),
     /// The plugin of this name.
     Component(String),
+    /// An application that asks for notifications.
+    Pull,
 }
 
 /// An HTTP endpoint.

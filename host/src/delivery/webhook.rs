@@ -149,7 +149,7 @@ mod tests {
             Outcome::Retry { .. } => "retry without time",
             Outcome::Credentials { .. } => "credentials",
             Outcome::Never { .. } => "never",
-            Outcome::Paced { .. } => "paced",
+            Outcome::Paced { .. } | Outcome::Unclaimed { .. } => "paced",
         };
         let all = [200, 204, 302, 400, 401, 403, 404, 408, 410, 413, 425, 429, 500, 503]
             .map(|status| format!("{status} {}", outcome(status)));

@@ -73,9 +73,13 @@ impl Worker {
         let mut changes = self.outbox.changes();
         while !shutdown.is_cancelled() {
             changes.borrow_and_update();
+            let sender = Arc::clone(&self.sender);
             let grace = async {
                 shutdown.cancelled().await;
-                tokio::time::sleep(GRACE).await;
+                // For an application that nobody knows whether it comes, a stop does not wait.
+                if !matches!(&*sender, Sender::Pull(channel) if !channel.is_out()) {
+                    tokio::time::sleep(GRACE).await;
+                }
             };
             let step = tokio::select! {
                 step = self.step() => step,
@@ -182,6 +186,11 @@ impl Worker {
                     return Settled::Retry { at, error, credentials: false };
                 }
                 (Some(at), "paced", error)
+            }
+            Outcome::Unclaimed { after, reason } => {
+                let at = now.plus(after);
+                self.blocked_until = at;
+                (Some(at), "unclaimed", reason)
             }
             Outcome::Credentials { reason } => {
                 let at = now.plus(retry::CREDENTIALS_WAIT);

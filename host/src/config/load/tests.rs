@@ -114,7 +114,7 @@ fn several_problems_of_different_kinds_are_said_in_one_run() {
     w.json: performance.collection_interval: expected a duration of at least 100ms, found 0s
     w.json: alerting.receivers[0].webhook.url: expected a URL that begins with `https://` or `http://`
     w.json: alerting.receivers[1].name: there is a receiver `pager` already
-    w.json: alerting.receivers[1]: expected `webhook`, `email` or `component`
+    w.json: alerting.receivers[1]: expected `webhook`, `email`, `component` or `pull`
     w.json: alerting.receivers[2].email.smtp_host: expected the name of a mail server
     w.json: alerting.receivers[2].email.from_email: expected a mail address such as `ops@example.com`, found ``
     w.json: alerting.receivers[2].email.to_emails: expected at least one address
