@@ -6,8 +6,8 @@
 //! The service is always part of it. What an SDK or a rule of the user asks for takes its place, or is added to it. To take two errors
 //! for one is worse than to take one for two.
 //!
-//! With a stack trace there is a second hash, of the classes, the nearest call of the application and the message without its values, or
-//! the two nearest calls if the message says too little: it finds the issue of an error whose outer callers have been rewritten.
+//! With a stack trace there is a second hash, of the classes, the nearest call of the application (the two nearest, if the message says
+//! little) and the message without its values: it finds the issue of an error whose outer callers have been rewritten.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -212,7 +212,7 @@ fn secondary(event: &ErrorEvent, types: &[String], frames: &[&Frame]) -> String 
         return digest("secondary", &event.service, &[types, &[top.to_string()], &[template]]);
     }
     match frames {
-        [top, next, _, ..] if !next.function.is_empty() => {
+        [top, next, ..] if !next.function.is_empty() => {
             digest("secondary of calls", &event.service, &[types, &[with_source(top), next.to_string()], &[template]])
         }
         _ => String::new(),
@@ -224,10 +224,16 @@ fn calls(exceptions: &[Exception]) -> Vec<&Frame> {
     let all = || exceptions.iter().rev().flat_map(|exception| &exception.frames);
     let known = |frame: &&Frame| !(frame.module.is_empty() && frame.function.is_empty());
     let has_own = all().any(|frame| frame.in_app && known(&frame));
-    let mut calls: Vec<&Frame> = all().filter(known).filter(|frame| frame.in_app || !has_own).collect();
-    // A recursion is as deep as its input.
-    calls.dedup_by(|one, other| one.is_same_call(other));
-    calls.truncate(FRAMES);
+    let mut calls: Vec<&Frame> = Vec::with_capacity(FRAMES);
+    for frame in all().filter(known).filter(|frame| frame.in_app || !has_own) {
+        // A recursion, of one function or of several, is as deep as its input: each call counts once.
+        if !calls.iter().any(|call| call.is_same_call(frame)) {
+            calls.push(frame);
+        }
+        if calls.len() == FRAMES {
+            break;
+        }
+    }
     calls
 }
 
