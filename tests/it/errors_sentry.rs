@@ -212,7 +212,7 @@ async fn everything_else_that_sdks_send_is_taken_or_counted() {
     let records = host.client().records_until(3, &[]).await;
     let mut bodies: Vec<_> = records.iter().filter_map(|record| record.body.as_text()).collect();
     bodies.sort_unstable();
-    assert_eq!(bodies, ["a user said: it broke", "check-in nightly: ok", "slow"]);
+    assert_eq!(bodies, ["a user said: it broke", "check-in of monitor nightly: ok", "slow"]);
     let crashed = host.client().series("sentry.sessions", &[("status", "crashed")]).await;
     assert_eq!(crashed.len(), 1, "{crashed:#?}");
     let own = host.client().get("/metrics").await.ok().body;
@@ -360,7 +360,7 @@ async fn users_say_what_errors_are_grouped_by_and_are_told_why() {
 async fn the_command_line_does_all_of_it() {
     let installation = Installation::new(json!({"error_tracking": {"projects": {"7": "billing"}}}));
     let host = installation.start().await;
-    let run = |arguments: &[&str]| installation.run_against(&host, &[&["errors"], arguments].concat());
+    let run = |arguments: &[&str]| installation.run_against(&host, &[&["errors"][..], arguments].concat());
     let dsn = run(&["dsn", "billing"]).expect(0).stdout.trim().to_owned();
     let (key, rest) = dsn.strip_prefix("http://").and_then(|rest| rest.split_once('@')).expect("a DSN");
     assert!(key.len() == 32 && rest.ends_with("/7"), "{dsn}");

@@ -174,6 +174,7 @@ impl Host {
             projects: Arc::new(config.error_tracking.projects.clone()),
             redacts: config.redaction.is_some(),
             guard: guard.clone(),
+            patience: inputs::sentry::PATIENCE,
             external_url: external_url.clone(),
         };
         let router = router(&parts, &input_state, &sentry, &own, &shutdown);

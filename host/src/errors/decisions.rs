@@ -3,7 +3,6 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use watchfire_types::Timestamp;
 
-use super::engine::hour;
 use super::types::{Comment, IssueStatus};
 use crate::store::columns::{nanos, time};
 
@@ -214,17 +213,6 @@ fn version(release: &str) -> Option<(&str, (Vec<u64>, bool, String))> {
     let numbers: Vec<u64> = numbers.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     // Semantic versioning: one with a hyphen comes before the one without.
     (numbers.len() >= 2).then(|| (package, (numbers, before.is_empty(), before.to_owned())))
-}
-
-/// Returns the sum of an issue's hours since `first`, with what is merged into it.
-pub fn hours(connection: &Connection, id: &str, first: Timestamp) -> rusqlite::Result<Vec<(u64, u64)>> {
-    connection
-        .prepare_cached(
-            "SELECT hour, sum(count) FROM issue_hours WHERE issue IN (SELECT id FROM issues WHERE id = ?1 OR merged_into = ?1) AND hour >= ?2
-             GROUP BY hour",
-        )?
-        .query_map(params![id, hour(first) as i64], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))?
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Decides: what a batch of the log adds to which issue, and which events are kept. Pure.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use watchfire_types::{LogBatch, Timestamp};
@@ -178,6 +179,18 @@ pub fn gather(batch: &LogBatch, auto_capture: bool, rules: &GroupingRules) -> BT
         }
     }
     issues
+}
+
+/// Adds `later`, what comes after it in the log, to `groups`.
+pub fn merge(groups: &mut BTreeMap<String, Occurrences>, later: BTreeMap<String, Occurrences>) {
+    for (fingerprint, occurrences) in later {
+        match groups.entry(fingerprint) {
+            Entry::Occupied(mut known) => known.get_mut().merge(occurrences),
+            Entry::Vacant(free) => {
+                free.insert(occurrences);
+            }
+        }
+    }
 }
 
 /// Says which of `events`, given by their issue and oldest first, to drop so that `most` are left: repeats of frequent issues first;

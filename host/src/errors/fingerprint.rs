@@ -5,8 +5,8 @@
 //! The service is always part of it. What an SDK or a rule of the user asks for takes its place, or is added to it. To take two errors
 //! for one is worse than to take one for two.
 //!
-//! With a stack trace there is a second hash, of the classes, the nearest call of the application and the message without its values: it
-//! finds the issue of an error whose outer callers have been rewritten.
+//! With a stack trace there is a second hash, of the classes, the nearest call of the application (the two nearest, if the message says
+//! little) and the message without its values: it finds the issue of an error whose outer callers have been rewritten.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -141,7 +141,7 @@ pub fn group(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &GroupingRul
         basis = Basis::Fingerprint;
     }
     let secondary = match (basis, frames.first()) {
-        (Basis::StackTrace, Some(top)) if top.in_app && !is_custom => secondary(event, &types, top),
+        (Basis::StackTrace, Some(top)) if top.in_app && !is_custom => secondary(event, &types, &frames),
         _ => String::new(),
     };
     let culprit = frames.first().map_or_else(String::new, ToString::to_string);
@@ -159,17 +159,20 @@ pub fn group(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &GroupingRul
     Grouped { fingerprint: fingerprint(&grouping), secondary, older, title: title(event, &grouping), culprit, grouping }
 }
 
-/// Returns the hash that does not look beyond the nearest call; empty if there is too little to go by.
-fn secondary(event: &ErrorEvent, types: &[String], top: &Frame) -> String {
+/// Returns the hash that does not look beyond the nearest call, or the two nearest where the message says too little; empty if there is
+/// too little to go by.
+fn secondary(event: &ErrorEvent, types: &[String], calls: &[&Frame]) -> String {
     let template = parametrise(&event.message);
     // A word or two say nothing of what went wrong: `'id'`, `timeout`.
     let says_something =
         template.split_whitespace().filter(|word| word.chars().filter(|c| c.is_alphabetic()).count() > 1).count() >= 3;
-    if types.is_empty() || top.module.is_empty() || top.function.is_empty() || !says_something {
+    let wanted = if says_something { 1 } else { 2 };
+    let nearest: Vec<String> = calls.iter().take(wanted).map(ToString::to_string).collect();
+    let are_known = calls.iter().take(wanted).all(|call| !call.module.is_empty() && !call.function.is_empty());
+    if types.is_empty() || nearest.len() < wanted || !are_known {
         return String::new();
     }
-    let top = top.to_string();
-    let lists = [types, std::slice::from_ref(&top), std::slice::from_ref(&template)];
+    let lists = [types, &nearest, std::slice::from_ref(&template)];
     digest("secondary", &event.service, &lists)
 }
 
@@ -178,10 +181,16 @@ fn calls(exceptions: &[Exception]) -> Vec<&Frame> {
     let all = || exceptions.iter().rev().flat_map(|exception| &exception.frames);
     let known = |frame: &&Frame| !(frame.module.is_empty() && frame.function.is_empty());
     let has_own = all().any(|frame| frame.in_app && known(&frame));
-    let mut calls: Vec<&Frame> = all().filter(known).filter(|frame| frame.in_app || !has_own).collect();
-    // A recursion is as deep as its input.
-    calls.dedup();
-    calls.truncate(FRAMES);
+    let mut calls: Vec<&Frame> = Vec::with_capacity(FRAMES);
+    for frame in all().filter(known).filter(|frame| frame.in_app || !has_own) {
+        // A recursion, of one function or of several, is as deep as its input: each call counts once.
+        if !calls.contains(&frame) {
+            calls.push(frame);
+        }
+        if calls.len() == FRAMES {
+            break;
+        }
+    }
     calls
 }
 

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use watchfire_types::Timestamp;
 
 use super::bodies::Body;
-use super::engine::gather;
+use super::engine::{gather, merge};
 use super::hashes::{self, Found as FoundIssue};
 use super::{Errors, detect, store};
 use crate::logs::Logs;
@@ -20,6 +20,8 @@ use crate::store::crash::crash_point;
 /// Records read from the log at a time, and how many times before anything else is looked at.
 const READ_RECORDS: usize = 16_384;
 const READ_BATCHES: usize = 16;
+/// Bytes of error events after which no more are read at a time.
+const READ_BYTES: usize = 8 << 20;
 /// Where nothing was found, the position is stored after so many records: reading them again costs little and changes nothing.
 const SAVE_RECORDS: u64 = 1_000_000;
 /// How far back the log is looked through when this is done for the first time.
@@ -98,10 +100,17 @@ impl Consumer {
         let (logs, cursor, inner) = (self.logs.clone(), self.cursor, Arc::clone(&self.errors.0));
         let work = move || {
             let auto_capture = inner.settings.auto_capture;
-            let skimmed = detect::skimming(auto_capture, |skim| logs.skim_after(cursor, READ_RECORDS, skim))?;
-            // Stopping short for want of records means that retention took them.
-            let through = skimmed.last.unwrap_or(stored);
-            let groups = gather(&skimmed.batch, auto_capture, &inner.settings.grouping);
+            let (mut groups, mut through, mut missed, mut bytes) = (BTreeMap::new(), cursor, 0, 0);
+            // Many small commits of the log are one of ours: each of ours waits for the disk twice.
+            while through < stored && through - cursor < READ_RECORDS as u64 && bytes < READ_BYTES {
+                let skimmed = detect::skimming(auto_capture, |skim| logs.skim_after(through, READ_RECORDS, skim))?;
+                // Stopping short for want of records means that retention took them.
+                let last = skimmed.last.unwrap_or(stored);
+                missed += (last - through).saturating_sub(skimmed.count);
+                bytes += skimmed.batch.size_bytes();
+                merge(&mut groups, gather(&skimmed.batch, auto_capture, &inner.settings.grouping));
+                through = last;
+            }
             let now = inner.clock.now();
             // Nobody else gives fingerprints to issues, so what is found here holds until it is stored.
             let issues = inner.database.read_blocking(|connection| hashes::resolve(connection, groups, now))?;
@@ -109,7 +118,7 @@ impl Consumer {
                 issue.occurrences.kept().filter_map(|(seq, event)| Body::new(id, *seq, event).ok()).collect()
             };
             let bodies = issues.iter().flat_map(body).collect();
-            Ok(Found { issues, bodies, through, missed: (through - cursor).saturating_sub(skimmed.count) })
+            Ok(Found { issues, bodies, through, missed })
         };
         blocking(work).await
     }

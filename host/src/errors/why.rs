@@ -70,25 +70,22 @@ pub fn components(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &Groupi
     let all = || exceptions.iter().rev().flat_map(|exception| &exception.frames);
     let is_known = |frame: &super::stack::Frame| !(frame.module.is_empty() && frame.function.is_empty());
     let has_own = all().any(|frame| frame.in_app && is_known(frame));
-    let (mut taken, mut last) = (0, None);
+    let mut taken: Vec<&super::stack::Frame> = Vec::new();
     for frame in all().filter(|frame| is_known(frame)) {
         let value = frame.to_string();
         let (contributes, reason) = if has_own && !frame.in_app {
             (false, "a call of a library")
-        } else if last == Some(frame) {
-            (false, "it repeats the call before")
-        } else if taken == FRAMES {
+        } else if taken.contains(&frame) {
+            (false, "it repeats a call before")
+        } else if taken.len() == FRAMES {
             (false, "it is further out than the five nearest calls")
         } else {
-            taken += 1;
+            taken.push(frame);
             (
                 true,
                 if has_own { "one of the application's five nearest calls" } else { "no call is the application's, so all count" },
             )
         };
-        if !has_own || frame.in_app {
-            last = Some(frame);
-        }
         push("call", &value, contributes, reason);
     }
     if grouping.basis == Basis::StackTrace {
@@ -141,7 +138,7 @@ mod tests {
         + service : errors of two services are never one
         + type ValueError: the class of an exception
         + call b in walk: one of the application's five nearest calls
-        - call b in walk: it repeats the call before
+        - call b in walk: it repeats a call before
         - call lib in call: a call of a library
         + call a in main: one of the application's five nearest calls
         - message bad order <number>: calls say it better; it only helps to find an issue whose outer callers have changed

@@ -119,6 +119,7 @@ pub(crate) fn sentry() -> super::sentry::SentryInput {
         projects: std::sync::Arc::default(),
         redacts: true,
         guard: crate::http::guard::Guard::new(None),
+        patience: Duration::from_millis(60),
         external_url: "http://localhost:3473".to_owned(),
     }
 }

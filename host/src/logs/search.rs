@@ -22,7 +22,7 @@ const HELD_BYTES: usize = 64 << 20;
 /// Records of one step.
 const STEP_RECORDS: usize = 4096;
 /// Blocks read at the same time at most.
-const MAX_AHEAD: usize = 16;
+const MAX_AHEAD: usize = 64;
 /// With more bytes of hits in one round, the next reads fewer blocks.
 const DENSE_BYTES: usize = 4 << 20;
 

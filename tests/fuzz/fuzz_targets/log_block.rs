@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use watchfire::logs::block::{Columns, decode, decode_keys, encode, pack};
+use watchfire::logs::block::probe::{Probe, Run};
+use watchfire::logs::block::{Columns, Wants, decode, decode_wanted, encode, pack};
+use watchfire::logs::query::bits::Bits;
 
 /// Sections of a block of format 1 or 2, and the least number of those of format 3.
 const SECTIONS: usize = 5;
@@ -51,14 +53,33 @@ fn packed_frame(rows: u8, sections: &[&[u8]]) -> Vec<u8> {
     block
 }
 
+/// Looks through a block, and takes every second row of it.
+fn probe(block: &[u8], head: &watchfire_types::LogBatch) {
+    if !Probe::fits(block) {
+        return;
+    }
+    let Ok(mut probe) = Probe::new(block, head) else { return };
+    let run = Run::of(b"abc").expect("it is long enough");
+    let _ = probe.rows_with(&run, true, usize::MAX);
+    let wanted = Bits::all(head.len()).filter(|row| row % 2 == 0);
+    if let Ok(taken) = probe.take(&wanted, Columns::ALL, None) {
+        assert_eq!(taken.len(), wanted.count());
+        (0..taken.len()).for_each(|row| drop(taken.record(row)));
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     for block in std::iter::once(bytes.to_vec()).chain(framed(bytes).into_iter().flatten()) {
         // A search reads only some columns first.
         let head = decode(&block, 7, Columns::HEAD);
+        if let Ok(head) = &head {
+            probe(&block, head);
+        }
         let Ok(batch) = decode(&block, 7, Columns::ALL) else { continue };
         assert_eq!(head.expect("less is asked for").seq, batch.seq);
-        let keys: Vec<&str> = batch.dict.strings().iter().skip(1).step_by(2).map(String::as_str).collect();
-        assert_eq!(decode_keys(&block, 7, Columns::HEAD, &keys).expect("less is asked for").len(), batch.len());
+        let keys = batch.dict.strings().iter().skip(1).step_by(2).cloned().collect();
+        let wants = Wants { columns: Columns { attributes: true, ..Columns::HEAD }, keys: Some(keys) };
+        assert_eq!(decode_wanted(&block, 7, &wants).expect("less is asked for").len(), batch.len());
         for row in 0..batch.len() {
             serde_json::to_string(&batch.record(row)).expect("a record can be written");
         }

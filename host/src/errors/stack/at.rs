@@ -179,7 +179,8 @@ pub(super) fn java(name: &str) -> Frame {
 /// Reads a function, `new Cart`, `async Object.charge [as pay]`, and where it is.
 pub(super) fn javascript(function: &str, location: &str) -> Frame {
     let mut function = function.split(" [as ").next().unwrap_or(function);
-    for begin in ["async ", "new ", "get ", "set ", "Object.", "Module.", "Function.", "Window.", "global.", "exports.", "module."]
+    for begin in
+        ["async ", "async*", "new ", "get ", "set ", "Object.", "Module.", "Function.", "Window.", "global.", "exports.", "module."]
     {
         function = function.strip_prefix(begin).unwrap_or(function);
     }

@@ -45,7 +45,10 @@ fn every_item_is_used_or_counted_and_none_is_an_error() {
     ]
     .concat();
     let decoded = read(Form::Envelope, envelope.as_bytes()).unwrap();
-    assert_eq!(bodies(&decoded), ["it failed", "slow", "check-in nightly: error", "Ann said: it broke", "Bob said: the button"]);
+    assert_eq!(
+        bodies(&decoded),
+        ["it failed", "slow", "check-in of monitor nightly: error", "Ann said: it broke", "Bob said: the button"]
+    );
     assert_eq!(
         (decoded.id.as_str(), decoded.key.as_deref(), decoded.refused),
         ("9ec79c33ec9942ab8353589fcb2e04dc", Some("abc"), 1)

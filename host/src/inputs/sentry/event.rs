@@ -245,12 +245,9 @@ fn tidy(event: &mut Map<String, JsonValue>) {
 fn tidy_exception(exception: &mut JsonValue) {
     let Some(exception) = exception.as_object_mut() else { return };
     for key in ["type", "value", "module"] {
-        match exception.remove(key).as_ref().and_then(scalar) {
-            Some(mut text) => {
-                shorten(&mut text, if key == "value" { MAX_MESSAGE_BYTES } else { MAX_TYPE_BYTES });
-                exception.insert(key.to_owned(), text.into());
-            }
-            None => continue,
+        if let Some(mut text) = exception.remove(key).as_ref().and_then(scalar) {
+            shorten(&mut text, if key == "value" { MAX_MESSAGE_BYTES } else { MAX_TYPE_BYTES });
+            exception.insert(key.to_owned(), text.into());
         }
     }
     exception.remove("raw_stacktrace");

@@ -105,7 +105,7 @@ pub(super) fn check_in(builder: &mut BatchBuilder, payload: &[u8], source: &Sour
         trace_id: unhex(&trace.replace('-', "")).unwrap_or_default(),
         ..RecordHead::default()
     };
-    builder.push(&head, ValueRef::Text(&format!("check-in {slug}: {status}")))?;
+    builder.push(&head, ValueRef::Text(&format!("check-in of monitor {slug}: {status}")))?;
     builder.attribute("monitor.slug", ValueRef::Text(slug));
     builder.attribute("monitor.status", ValueRef::Text(status));
     let id = cut(text(&check_in, "check_in_id"), MAX_LABEL_BYTES);

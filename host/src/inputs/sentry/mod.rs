@@ -39,7 +39,7 @@ pub use decode::{Form, decode_for_tests};
 /// The input's name among the counters.
 const INPUT: &str = "sentry";
 /// How long a full queue is waited for: an SDK that is sent away loses its events.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 /// Last parts of the paths that take something.
 const ENDPOINTS: [&str; 4] = ["envelope", "store", "security", "minidump"];
@@ -60,6 +60,8 @@ pub struct SentryInput {
     pub redacts: bool,
     /// Who may send without the key.
     pub guard: Guard,
+    /// How long a full queue is waited for.
+    pub patience: Duration,
     /// Under which address others reach this host.
     pub external_url: String,
 }
@@ -330,7 +332,7 @@ impl SentryApi {
 
     /// Stores `batch`; waits a while for a queue that is full.
     async fn store_patiently(&self, batch: LogBatch) -> Result<crate::store::Accepted, IngestError> {
-        let end = tokio::time::Instant::now() + PATIENCE;
+        let end = tokio::time::Instant::now() + self.own.patience;
         loop {
             match self.inputs.logs.ingest(batch.clone(), Vec::new()).await {
                 Err(IngestError::Busy { retry_after, reason }) if tokio::time::Instant::now() < end => {
@@ -371,4 +373,62 @@ fn refusal(error: ApiError) -> Response {
 #[must_use]
 pub fn is_left_to_us(method: &Method, path: &str) -> bool {
     (method == Method::POST || method == Method::OPTIONS) && is_endpoint(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+    use crate::inputs::testing::Host;
+
+    const EVENT: &str = "{}\n{\"type\":\"event\"}\n{\"message\":\"it failed\"}";
+
+    async fn send(host: &Host, path: &str, peer: [u8; 4], body: &str) -> Response {
+        let mut request = Request::post(path).header(header::HOST, "localhost:3473").body(Body::from(body.to_owned())).unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((peer, 5))));
+        host.send(request).await
+    }
+
+    fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+        response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_full_store_is_waited_for_and_then_told_in_the_words_of_sdks() {
+        let host = Host::new(1 << 20);
+        host.busy(Some(Duration::from_secs(7)));
+        let refused = send(&host, "/api/1/envelope/", [127, 0, 0, 1], EVENT).await;
+        assert_eq!(refused.status().as_u16(), 429);
+        assert_eq!((header(&refused, "retry-after"), header(&refused, "x-sentry-rate-limits")), ("7", "7::organization:busy"));
+        assert_eq!(host.records().len(), 0);
+        host.busy(None);
+        assert_eq!(send(&host, "/api/1/envelope/", [127, 0, 0, 1], EVENT).await.status(), 200);
+        assert_eq!(host.records().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn another_machine_needs_the_key() {
+        let host = Host::new(1 << 20);
+        let from = [10, 0, 0, 9];
+        assert_eq!(send(&host, "/api/1/envelope/", from, EVENT).await.status(), 403);
+        assert_eq!(send(&host, "/api/1/store/?sentry_key=x", from, "{}").await.status(), 403);
+        let key = crate::inputs::testing::sentry().key;
+        assert_eq!(send(&host, &format!("/api/1/envelope/?sentry_key={}", key.as_str()), from, EVENT).await.status(), 200);
+        let dsn = EVENT.replacen("{}", &format!("{{\"dsn\":\"https://{}@mon.example/1\"}}", key.as_str()), 1);
+        assert_eq!(send(&host, "/api/1/envelope/", from, &dsn).await.status(), 200);
+        assert_eq!(host.records().len(), 2);
+    }
+
+    #[test]
+    fn only_what_takes_events_looks_at_its_callers_itself() {
+        let is_left = |method: &Method, path: &str| is_left_to_us(method, path);
+        assert!(is_left(&Method::POST, "/api/1/envelope/") && is_left(&Method::OPTIONS, "/api/12/store"));
+        for path in
+            ["/api/v1/issues", "/api/1/issues/", "/api/1/envelope/x", "/api/0/organizations/", "/api/v1/errors/dsn", "/api/1/"]
+        {
+            assert!(!is_left(&Method::POST, path), "{path}");
+        }
+        assert!(!is_left(&Method::GET, "/api/1/envelope/"));
+    }
 }

@@ -24,12 +24,14 @@ fn walk(value: &mut JsonValue, secrets: bool, depth: usize) {
     match value {
         JsonValue::String(text) => {
             shorten(text, MAX_TEXT_BYTES);
-            if secrets && text.contains('=') {
-                if let Some(query) = text.find('?').filter(|_| text.contains("://")) {
-                    let clean = without_secrets(&text[query + 1..]);
-                    text.truncate(query + 1);
-                    text.push_str(&clean);
-                }
+            if secrets
+                && text.contains('=')
+                && text.contains("://")
+                && let Some(query) = text.find('?')
+            {
+                let clean = without_secrets(&text[query + 1..]);
+                text.truncate(query + 1);
+                text.push_str(&clean);
             }
         }
         JsonValue::Array(_) | JsonValue::Object(_) if depth >= MAX_DEPTH => *value = JsonValue::String("…".to_owned()),
@@ -50,7 +52,7 @@ fn walk(value: &mut JsonValue, secrets: bool, depth: usize) {
                     map.remove(&key);
                 }
             }
-            for (name, of) in map.iter_mut() {
+            for (name, of) in map {
                 if secrets {
                     hide(name, of);
                 }

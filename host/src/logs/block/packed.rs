@@ -88,7 +88,7 @@ pub(super) fn decode(block: &[u8], first_seq: u64, columns: Columns, keys: Optio
     rows::decode_dictionary(&take_packed(&mut Reader(sections.get(0)?))?, &mut batch)?;
     decode_head(sections.get(1)?, rows, first_seq, &mut batch)?;
     if columns.ids {
-        (batch.trace_id, batch.span_id) = ids(&sections)?;
+        (batch.trace_id, batch.span_id) = ids(&sections, None)?;
     } else {
         batch.trace_id = vec![[0; 16]; rows];
         batch.span_id = vec![[0; 8]; rows];
@@ -112,10 +112,10 @@ pub(super) fn decode(block: &[u8], first_seq: u64, columns: Columns, keys: Optio
 /// Trace and span ids.
 type Ids = (Vec<[u8; 16]>, Vec<[u8; 8]>);
 
-/// Returns the trace and span ids.
-pub(super) fn ids(sections: &Sections<'_>) -> Result<Ids, BlockError> {
+/// Returns the trace and span ids, of some rows or of all.
+pub(super) fn ids(sections: &Sections<'_>, wanted: Option<&[usize]>) -> Result<Ids, BlockError> {
     let mut reader = Reader(sections.get(2)?);
-    Ok((decode_id(&mut reader, sections.rows)?, decode_id(&mut reader, sections.rows)?))
+    Ok((decode_id(&mut reader, sections.rows, wanted)?, decode_id(&mut reader, sections.rows, wanted)?))
 }
 
 /// Returns the kinds and texts of the bodies.
@@ -267,14 +267,20 @@ fn encode_id<const N: usize>(ids: &[[u8; N]], level: i32, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_id<const N: usize>(reader: &mut Reader<'_>, rows: usize) -> Result<Vec<[u8; N]>, BlockError> {
+fn decode_id<const N: usize>(reader: &mut Reader<'_>, rows: usize, wanted: Option<&[usize]>) -> Result<Vec<[u8; N]>, BlockError> {
     let count = reader.count_of(rows)?;
     let bytes = take_packed(reader)?;
     let (list, rest) = bytes.as_chunks::<N>();
     if list.len() != count || !rest.is_empty() {
         return Err(BlockError::Length);
     }
-    if count == rows { Ok(list.to_vec()) } else { looked_up(&numbers::decode(reader, rows)?, list) }
+    let places = if count == rows { None } else { Some(numbers::decode(reader, rows)?) };
+    match (places, wanted) {
+        (None, None) => Ok(list.to_vec()),
+        (None, Some(wanted)) => Ok(wanted.iter().map(|row| list[*row]).collect()),
+        (Some(places), None) => looked_up(&places, list),
+        (Some(places), Some(wanted)) => looked_up(&wanted.iter().map(|row| places[*row]).collect::<Vec<_>>(), list),
+    }
 }
 
 fn encode_values(values: &ValueColumn, level: i32) -> Vec<u8> {

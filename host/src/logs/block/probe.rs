@@ -119,9 +119,7 @@ impl<'a> Probe<'a> {
         let rows: Vec<usize> = wanted.iter().collect();
         let mut batch = head_of(self.head, &rows);
         if columns.ids {
-            let (traces, spans) = packed::ids(&self.sections)?;
-            batch.trace_id = rows.iter().map(|row| traces[*row]).collect();
-            batch.span_id = rows.iter().map(|row| spans[*row]).collect();
+            (batch.trace_id, batch.span_id) = packed::ids(&self.sections, Some(&rows))?;
         }
         if columns.body {
             let (kinds, texts) = self.body()?;
