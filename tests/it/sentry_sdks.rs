@@ -199,16 +199,14 @@ mod rust {
 
     /// Sends with a client of its own, so that no other test is touched; returns the ids.
     pub(super) fn send(dsn: &str) -> Value {
-        let options = ClientOptions {
-            dsn: Some(dsn.parse().expect("the DSN is one")),
-            release: Some("shop-rs@0.3.0".into()),
-            environment: Some("production".into()),
-            attach_stacktrace: true,
-            default_integrations: false,
-            in_app_include: vec!["it::sentry_sdks"],
-            transport: Some(Arc::new(sentry::transports::DefaultTransportFactory)),
-            ..ClientOptions::default()
-        };
+        let mut options = ClientOptions::default();
+        options.dsn = Some(dsn.parse().expect("the DSN is one"));
+        options.release = Some("shop-rs@0.3.0".into());
+        options.environment = Some("production".into());
+        options.attach_stacktrace = true;
+        options.default_integrations = false;
+        options.in_app_include = vec!["it::sentry_sdks"];
+        options.transport = Some(Arc::new(sentry::transports::DefaultTransportFactory));
         let options = options.add_integration(AttachStacktraceIntegration).add_integration(ContextIntegration::default());
         let client = Arc::new(sentry::Client::with_options(options));
         let hub = Arc::new(Hub::new(Some(Arc::clone(&client)), Arc::default()));
