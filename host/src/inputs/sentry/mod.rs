@@ -208,7 +208,7 @@ async fn dsn(State(api): State<SentryApi>, params: Params) -> Result<axum::Json<
         (Some(_), Some(_)) => return Err(ApiError::bad_request("`service`: not beside `project`")),
         (Some(service), None) => {
             let found = projects.iter().find(|(_, name)| *name == service).map(|(project, _)| *project);
-            let free = (1..).find(|number| !projects.contains_key(number)).unwrap_or(1);
+            let free = (1..=projects.len() as u64 + 1).find(|number| !projects.contains_key(number)).unwrap_or(1);
             found.ok_or_else(|| {
                 let add = format!("add `\"{free}\": \"{service}\"` to `error_tracking.projects` of the configuration");
                 ApiError::not_found(format!(
