@@ -199,7 +199,7 @@ fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
             Value::Number(_) => number(value),
             _ => text(value),
         };
-        writeln!(out, "{key:<13}{}", shown.replace(char::is_control, " "))?;
+        writeln!(out, "{key:<21}{}", shown.replace(char::is_control, " "))?;
     }
     let grouping = &detail["grouping"];
     writeln!(out, "\nwhy these are one issue ({})", text(&grouping["version"]))?;
