@@ -1,5 +1,5 @@
 //! An axum server that is watched: `cargo run -p watchfire-client --features axum --example axum`, then
-//! `curl localhost:8080/products/7`, `curl localhost:8080/products/0`, and `watchfire errors list`, `watchfire tail`.
+//! `curl localhost:8080/products/7`, `curl localhost:8080/products/0`, and `watchfire errors`, `watchfire tail`.
 
 use axum::extract::Path;
 use axum::http::StatusCode;

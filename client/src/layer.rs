@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
@@ -49,7 +50,7 @@ pub(crate) fn install(level: Level) {
         Level::Warning => LevelFilter::WARN,
         Level::Error | Level::Critical => LevelFilter::ERROR,
     };
-    let shown = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let shown = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     // Fails if the program has its own.
     let _ = tracing_subscriber::registry().with(filter).with(layer()).with(shown).try_init();
 }

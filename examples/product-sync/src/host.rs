@@ -44,7 +44,7 @@ pub(crate) fn start(binary: &Path) -> anyhow::Result<Host> {
     loop {
         if let Some(url) = std::fs::read_to_string(&address).ok().filter(|text| text.ends_with('\n')) {
             let url = url.trim().to_owned();
-            println!("the host is at {url}: open it in a browser, or ask it with `watchfire --url {url} status`");
+            println!("the host is at {url}: open it in a browser, or ask it with `watchfire status --url {url}`");
             return Ok(Host { child, url, _data: data });
         }
         if let Some(status) = child.try_wait()? {
