@@ -192,14 +192,16 @@ fn sparkline(counts: &[Value]) -> String {
 /// Tells one issue: its fields, why events are taken for it, what happened to it, and its last occurrences.
 fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
     let times = Times::here();
-    for (key, value) in detail["issue"].as_object().into_iter().flatten() {
+    let fields: Vec<_> = detail["issue"].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).collect();
+    let width = fields.iter().map(|(key, _)| key.len()).max().unwrap_or(0) + 2;
+    for (key, value) in fields {
         let shown = match value {
             Value::Array(counts) => sparkline(counts),
             Value::String(_) if key.ends_with("_seen") || key.ends_with("_at") => times.short(value),
             Value::Number(_) => number(value),
             _ => text(value),
         };
-        writeln!(out, "{key:<13}{}", shown.replace(char::is_control, " "))?;
+        writeln!(out, "{key:<width$}{}", shown.replace(char::is_control, " "))?;
     }
     let grouping = &detail["grouping"];
     writeln!(out, "\nwhy these are one issue ({})", text(&grouping["version"]))?;
