@@ -43,7 +43,7 @@ struct Function {
 }
 
 /// Returns the function with its measurement, or the error and the function as it was: then only the error is told of.
-pub(crate) fn expand(which: Macro, arguments: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(which: Macro, arguments: TokenStream, item: &TokenStream) -> TokenStream {
     let expanded = (|parsed: TokenStream| {
         let function = Function::parse.parse2(item.clone())?;
         let arguments = (|input: syn::parse::ParseStream<'_>| Arguments::parse(which, input)).parse2(parsed)?;

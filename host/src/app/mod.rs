@@ -407,7 +407,7 @@ fn router(parts: &Parts, inputs: &InputState, sentry: &SentryInput, own: &SelfMe
 /// Returns the documentation of the whole API.
 #[must_use]
 pub fn documentation() -> utoipa::openapi::OpenApi {
-    server::documentation([
+    server::documentation(vec![
         logs::api::ApiDoc::openapi(),
         logs::patterns::api::ApiDoc::openapi(),
         logs::query::api::ApiDoc::openapi(),
