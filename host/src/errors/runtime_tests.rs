@@ -121,7 +121,7 @@ async fn errors_become_issues_with_counts_bodies_and_events() {
     let detail = house.errors.issue(&issue.id).await.unwrap().unwrap();
     assert_eq!(detail.events.iter().map(|event| event.seq.as_str()).collect::<Vec<_>>(), ["4", "1"]);
     assert_eq!(detail.history.len(), 1);
-    assert_eq!(house.kinds_of_events(), ["new B", "new A"]);
+    assert_eq!(house.kinds_of_events(), ["new A", "new B"]);
     assert_eq!(*house.errors.stored().borrow(), 2);
     assert_eq!((house.errors.position_at(house.clock.now()).unwrap(), house.errors.unresolved()), (0, 2));
     house.clock.advance(Duration::from_secs(1));
@@ -147,7 +147,7 @@ async fn a_resolved_issue_regresses_and_an_ignored_one_stays_ignored() {
     house.settle().await;
     assert_eq!((house.issue("A").await.status, house.issue("A").await.resolved_at), (IssueStatus::Unresolved, None));
     assert_eq!((house.issue("B").await.status, house.issue("B").await.count), (IssueStatus::Ignored, 2));
-    assert_eq!(house.kinds_of_events(), ["new B", "new A", "regressed A"]);
+    assert_eq!(house.kinds_of_events(), ["new A", "new B", "regressed A"]);
     assert_eq!(house.own.gauge("watchfire_issues", &[("status", "ignored")]).get() as u64, 1);
 }
 
