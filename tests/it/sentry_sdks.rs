@@ -263,7 +263,7 @@ async fn every_envelope_that_an_sdk_was_seen_to_send_is_taken() {
     // Events with an exception, a message or an attachment.
     eventually("the events are in issues", async || {
         let issues = host.client().get_json("/api/v1/issues").await["issues"].as_array().cloned().expect("a list");
-        (issues.iter().filter_map(|issue| issue["count"].as_u64()).sum::<u64>() >= 5).then_some(())
+        (issues.iter().filter_map(|issue| issue["count"].as_u64()).sum::<u64>() >= 4).then_some(())
     })
     .await;
 }

@@ -68,7 +68,7 @@ def main():
     sent = {}
 
     with sentry_sdk.start_transaction(op="task", name="checkout") as transaction:
-        logging.getLogger("shop").info("a breadcrumb of the log")
+        logging.getLogger("shop").warning("a breadcrumb of the log")
         sentry_sdk.add_breadcrumb(category="cart", message="put into the cart", level="info", data={"product": "p-1"})
         sent["chained"] = [handled() for _ in range(options.repeat)]
         sent["trace"] = transaction.trace_id
