@@ -4,6 +4,7 @@ use std::any::type_name;
 use std::backtrace::Backtrace;
 use std::borrow::Cow;
 use std::error::Error;
+use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::Location;
 
@@ -222,7 +223,7 @@ impl ErrorDetail {
         if !self.causes.is_empty() {
             text.push_str("\nCaused by:\n");
             for (index, (_, cause)) in self.causes.iter().enumerate() {
-                text.push_str(&format!("    {index}: {cause}\n"));
+                let _ = writeln!(text, "    {index}: {cause}");
             }
         }
         if let Some(backtrace) = &self.backtrace {
@@ -276,8 +277,10 @@ fn without_own_frames(backtrace: &str) -> String {
     let rest = rest.filter(|(name, places)| *name != "<unknown>" && !is_ours(name, places));
     let mut text = String::new();
     for (index, (name, places)) in rest.enumerate() {
-        text.push_str(&format!("{index:>4}: {name}\n"));
-        places.iter().for_each(|place| text.push_str(&format!("             {place}\n")));
+        let _ = writeln!(text, "{index:>4}: {name}");
+        for place in places {
+            let _ = writeln!(text, "             {place}");
+        }
     }
     text
 }

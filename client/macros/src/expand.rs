@@ -43,7 +43,7 @@ struct Function {
 }
 
 /// Returns the function with its measurement, or the error and the function as it was: then only the error is told of.
-pub(crate) fn expand(which: Macro, arguments: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(which: Macro, arguments: TokenStream, item: &TokenStream) -> TokenStream {
     let expanded = (|parsed: TokenStream| {
         let function = Function::parse.parse2(item.clone())?;
         let arguments = (|input: syn::parse::ParseStream<'_>| Arguments::parse(which, input)).parse2(parsed)?;
@@ -362,7 +362,7 @@ fn bound(pattern: &Pat, names: &mut Vec<Ident>) {
 
 fn unraw(name: &Ident) -> String {
     let name = name.to_string();
-    name.strip_prefix("r#").map(str::to_owned).unwrap_or(name)
+    name.strip_prefix("r#").unwrap_or(&name).to_owned()
 }
 
 fn is_secret(name: &Ident) -> bool {

@@ -27,7 +27,7 @@ use proc_macro::TokenStream;
 /// ```
 #[proc_macro_attribute]
 pub fn monitor_execution(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::expand(attr::Macro::Execution, arguments.into(), item.into()).into()
+    expand::expand(attr::Macro::Execution, arguments.into(), &item.into()).into()
 }
 
 /// Measures what answers requests: `active_requests`, `total_requests`, the timer `api_request_duration`, and a log record for each, by `endpoint`, `method` and
@@ -44,7 +44,7 @@ pub fn monitor_execution(arguments: TokenStream, item: TokenStream) -> TokenStre
 /// ```
 #[proc_macro_attribute]
 pub fn monitor_api_request(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::expand(attr::Macro::ApiRequest, arguments.into(), item.into()).into()
+    expand::expand(attr::Macro::ApiRequest, arguments.into(), &item.into()).into()
 }
 
 /// Measures what asks a database: the timer `database_operation_duration` by `operation`, `table` and `outcome`, and a log record for each with the number of
@@ -61,7 +61,7 @@ pub fn monitor_api_request(arguments: TokenStream, item: TokenStream) -> TokenSt
 /// ```
 #[proc_macro_attribute]
 pub fn monitor_database_operation(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::expand(attr::Macro::DatabaseOperation, arguments.into(), item.into()).into()
+    expand::expand(attr::Macro::DatabaseOperation, arguments.into(), &item.into()).into()
 }
 
 /// Measures a task: `active_tasks`, the timer `task_duration` by `task` and `outcome`, and a log record when it begins and when it ends. An argument `task_id`
@@ -78,7 +78,7 @@ pub fn monitor_database_operation(arguments: TokenStream, item: TokenStream) -> 
 /// ```
 #[proc_macro_attribute]
 pub fn monitor_task_execution(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::expand(attr::Macro::TaskExecution, arguments.into(), item.into()).into()
+    expand::expand(attr::Macro::TaskExecution, arguments.into(), &item.into()).into()
 }
 
 /// Captures the `Err` that a function returns, with `severity = ErrorSeverity::Medium`; `HIGH` if not given. An error that passes several functions is captured once.
@@ -94,5 +94,5 @@ pub fn monitor_task_execution(arguments: TokenStream, item: TokenStream) -> Toke
 /// ```
 #[proc_macro_attribute]
 pub fn track_errors(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand::expand(attr::Macro::Errors, arguments.into(), item.into()).into()
+    expand::expand(attr::Macro::Errors, arguments.into(), &item.into()).into()
 }

@@ -140,12 +140,11 @@ fn said(status: u16, body: &[u8], address: &str) -> String {
 
 /// Reads `Retry-After`: seconds, or a date.
 fn retry_after(text: &str) -> Option<Duration> {
-    let wait = match text.trim().parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let at = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-            at.saturating_sub(Duration::from_nanos(crate::clock::now_nanos()))
-        }
+    let wait = if let Ok(seconds) = text.trim().parse::<u64>() {
+        Duration::from_secs(seconds)
+    } else {
+        let at = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        at.saturating_sub(Duration::from_nanos(crate::clock::now_nanos()))
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }

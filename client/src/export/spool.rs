@@ -122,13 +122,11 @@ impl Spool {
     pub(crate) fn front(&mut self) -> (Option<Batch>, u64) {
         let mut lost = 0;
         while let Some(entry) = self.files.front() {
-            match fs::read(&entry.path).ok().and_then(|content| decode(&content)) {
-                Some(batch) => return (Some(batch), lost),
-                None => {
-                    lost += entry.records.max(1);
-                    self.pop();
-                }
+            if let Some(batch) = fs::read(&entry.path).ok().and_then(|content| decode(&content)) {
+                return (Some(batch), lost);
             }
+            lost += entry.records.max(1);
+            self.pop();
         }
         (None, lost)
     }

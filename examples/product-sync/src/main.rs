@@ -1,6 +1,8 @@
 //! A service that keeps products in step with a shop: an API, a database, and images that are fetched in the background and fail now and then. Watched by
 //! `watchfire-client`: `cargo run -p product-sync`, with a host at `WATCHFIRE_URL`, or `cargo run -p product-sync -- --with-host`.
 
+#![expect(clippy::print_stdout, reason = "a program that is run by hand says where its host is, and prints figures")]
+
 mod api;
 mod host;
 mod images;
@@ -52,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
     let mut config = Config::from_env()?;
     // The name of the environment goes before ours.
     if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
-        config.service = "product-sync".to_owned();
+        "product-sync".clone_into(&mut config.service);
     }
     config.version = Some(env!("CARGO_PKG_VERSION").to_owned());
     let host = arguments.with_host.as_deref().map(host::start).transpose()?;

@@ -407,7 +407,8 @@ fn router(parts: &Parts, inputs: &InputState, sentry: &SentryInput, own: &SelfMe
 /// Returns the documentation of the whole API.
 #[must_use]
 pub fn documentation() -> utoipa::openapi::OpenApi {
-    server::documentation([
+    // Not an array: it would lie on the stack.
+    server::documentation(vec![
         logs::api::ApiDoc::openapi(),
         logs::patterns::api::ApiDoc::openapi(),
         logs::query::api::ApiDoc::openapi(),

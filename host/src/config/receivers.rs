@@ -34,7 +34,7 @@ pub(super) fn check(
         names.push(raw.name.clone());
         match (raw.webhook, raw.email, raw.component, raw.pull) {
             (Some(webhook), None, None, None) => {
-                receivers.extend(checker.webhook(&format!("{path}.webhook"), &raw.name, webhook, true))
+                receivers.extend(checker.webhook(&format!("{path}.webhook"), &raw.name, webhook, true));
             }
             (None, Some(email), None, None) => receivers.extend(checker.email(&format!("{path}.email"), &raw.name, email, true)),
             (None, None, Some(component), None) => {

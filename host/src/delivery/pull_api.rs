@@ -90,18 +90,14 @@ impl PullApi {
             _ => None,
         };
         let receivers = &self.delivery.0.receivers;
-        match receivers.get(name) {
-            Some(entry) => {
-                pulled(entry).ok_or_else(|| ApiError::conflict(format!("receiver `{name}` is no pull channel: it sends by itself")))
-            }
-            None => {
-                let hint =
-                    suggestion(name, receivers.iter().filter(|(_, entry)| pulled(entry).is_some()).map(|(name, _)| name.as_str()));
-                Err(ApiError::not_found(format!(
-                    "there is no receiver `{name}`{hint}: add {{\"name\": \"{name}\", \"pull\": {{}}}} to alerting.receivers"
-                )))
-            }
-        }
+        let Some(entry) = receivers.get(name) else {
+            let pulls = receivers.iter().filter(|(_, entry)| pulled(entry).is_some());
+            let hint = suggestion(name, pulls.map(|(name, _)| name.as_str()));
+            return Err(ApiError::not_found(format!(
+                "there is no receiver `{name}`{hint}: add {{\"name\": \"{name}\", \"pull\": {{}}}} to alerting.receivers"
+            )));
+        };
+        pulled(entry).ok_or_else(|| ApiError::conflict(format!("receiver `{name}` is no pull channel: it sends by itself")))
     }
 }
 
