@@ -64,8 +64,8 @@ struct Backend {
 impl Backend {
     /// Starts a server; `script` gets the number of the request, from 0. What it answers with 200 counts as taken.
     fn start(script: impl Fn(u64, &Request) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-        let address = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = format!("http://{}", listener.local_addr().expect("it listens"));
         let (taken, script, number) = (Arc::new(Mutex::new(Vec::new())), Arc::new(script), Arc::new(AtomicU64::new(0)));
         let all = Arc::clone(&taken);
         std::thread::spawn(move || {

@@ -69,7 +69,7 @@ fn everything() {
     record_timer("response_time", 250.5, &[("endpoint", "/api/products")]);
     process_data(7, "key");
     let _ = (get_products(1), get_products(0), fetch_products(), sync_images(1), sync_images(2));
-    capture_error(&"x".parse::<u8>().expect_err("it is no number"), ErrorSeverity::Critical);
+    capture_error(&"x".parse::<u8>().expect_err("a letter is no number"), ErrorSeverity::Critical);
     flushed();
 }
 

@@ -21,7 +21,10 @@ fn envelope(items: &[(&str, Value)]) -> String {
     let mut text = "{}\n".to_owned();
     for (kind, payload) in items {
         let payload = payload.to_string();
-        text.push_str(&format!("{{\"type\":\"{kind}\",\"length\":{}}}\n{payload}\n", payload.len()));
+        text.push_str(&json!({"type": kind, "length": payload.len()}).to_string());
+        text.push('\n');
+        text.push_str(&payload);
+        text.push('\n');
     }
     text
 }

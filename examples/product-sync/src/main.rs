@@ -1,7 +1,7 @@
 //! A service that keeps products in step with a shop: an API, a database, and images that are fetched in the background and fail now and then. Watched by
 //! `watchfire-client`: `cargo run -p product-sync`, with a host at `WATCHFIRE_URL`, or `cargo run -p product-sync -- --with-host`.
 
-#![expect(clippy::print_stdout, reason = "a program that is run by hand says where its host is, and prints figures")]
+#![expect(clippy::print_stdout, reason = "it tells on the terminal what it does")]
 
 mod api;
 mod host;

@@ -567,6 +567,90 @@ class Asking(Quiet):
         self.assertTrue(stub.url)
 
 
+class Pulling(Quiet):
+    def polled(self, *answers):
+        """Starts a server that answers questions with `answers`, then with nothing; returns what is acknowledged to it."""
+        waiting, acknowledged = [json.dumps(answer) for answer in answers], []
+
+        def answer(body):
+            if body == b"{}":
+                if waiting:
+                    return 200, waiting.pop(0)
+                time.sleep(0.05)
+                return 200, json.dumps({"notification": None, "after": "9", "cursor": "9", "records": [], "missed": 0})
+            document = json.loads(body)
+            if "lease" in document or "cursor" in document:
+                acknowledged.append(document)
+            return 200
+
+        stub = self.stub(metrics_interval=1000)
+        stub.answers = [answer] * 100_000
+        return acknowledged
+
+    def test_an_alert_that_was_taken_is_not_sent_again_when_the_others_were_not(self):
+        alert = {"status": "firing", "labels": {"alertname": "a"}, "annotations": {}, "startsAt": "s", "endsAt": "0001-01-01T00:00:00Z"}
+        alerts = [{**alert, "fingerprint": "1", "rule": "a", "level": "ERROR"}, {**alert, "fingerprint": "2", "rule": "b", "level": "WARNING"}]
+        handed = {"lease": "l1", "test": False, "attempt": 1, "notification": {"id": "n", "alerts": alerts}}
+        test = {"lease": "l3", "test": True, "attempt": 1, "notification": {"id": "t", "alerts": alerts}}
+        acknowledged = self.polled({"notification": handed}, {"notification": {**handed, "lease": "l2"}}, {"notification": test})
+        sent = []
+
+        class Channel(watchfire.NotificationChannel):
+            def send(self, alert):
+                sent.append((alert.name, alert.level.value, alert.state, alert.resolved_at))
+                if len(sent) == 2:
+                    raise RuntimeError("busy")
+                return True
+
+            def test(self):
+                return False
+
+        watchfire.alert_manager.add_notification_channel("mine", Channel())
+        self.addCleanup(watchfire.alert_manager.remove_notification_channel, "mine")
+        eventually("all is acknowledged", lambda: len(acknowledged) == 3)
+        self.assertEqual(sent, [("a", "ERROR", "firing", None), ("b", "WARNING", "firing", None), ("b", "WARNING", "firing", None)])
+        self.assertEqual([(one["lease"], one["delivered"]) for one in acknowledged], [("l1", False), ("l2", True), ("l3", False)])
+        self.assertIn("busy", acknowledged[0]["detail"])
+
+    def test_records_come_again_after_an_exception_and_findings_go_with_the_cursor(self):
+        batch = {"after": "1", "cursor": "5", "missed": 0, "records": [{"seq": "4", "body": "x", "attributes": {}}]}
+        acknowledged = self.polled(batch, batch)
+
+        class Analyzer(watchfire.LogAnalyzer):
+            calls = 0
+
+            def _custom_analysis(self):
+                Analyzer.calls += 1
+                self.report_finding("r", records=self.records, labels={"n": 1})
+                if Analyzer.calls == 1:
+                    raise RuntimeError("once")
+
+        analyzer = Analyzer()
+        self.addCleanup(analyzer.stop)
+        self.assertTrue(analyzer.start())
+        eventually("it is acknowledged", lambda: acknowledged)
+        finding = acknowledged[0]["findings"][0]
+        self.assertEqual((acknowledged[0]["after"], acknowledged[0]["cursor"], len(acknowledged[0]["findings"])), ("1", "5", 1))
+        self.assertEqual((finding["rule"], finding["seqs"], finding["labels"]), ("r", ["4"], {"n": "1"}))
+        self.assertEqual(Analyzer.calls, 2)
+
+    def test_the_end_does_not_wait_for_an_open_question(self):
+        stub = self.stub(metrics_interval=1000)
+        asked = threading.Event()
+
+        def hang(body):
+            asked.set()
+            time.sleep(30)
+            return 200
+
+        stub.answers = [hang]
+        watchfire.alert_manager.add_notification_channel("slow", type("C", (watchfire.NotificationChannel,), {"send": lambda *_: True})())
+        self.assertTrue(asked.wait(10))
+        runner = watchfire.alert_manager._channels["slow"]
+        watchfire.alert_manager.remove_notification_channel("slow")
+        eventually("its thread has ended", lambda: not runner._thread.is_alive(), seconds=5)
+
+
 class Command(unittest.TestCase):
     def test_without_a_binary_it_says_what_to_do(self):
         from watchfire import startup

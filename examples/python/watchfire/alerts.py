@@ -64,6 +64,15 @@ class Alert:
         )
 
 
+    @classmethod
+    def of_notification(cls, raw):
+        """Returns the alert that a notification tells of: in Alertmanager's shape, with the host's fields beside."""
+        labels, ended = raw.get("labels") or {}, raw.get("endsAt")
+        firing = raw.get("status") == "firing"
+        about = {"rule": raw.get("rule") or labels.get("alertname", ""), "state": raw.get("status"), "since": raw.get("startsAt")}
+        return cls.read({**raw, **about, "resolved_at": None if firing else ended})
+
+
 @dataclass
 class AlertRule:
     """A rule in the host's terms; `definition` is what `POST /api/v1/rules` takes."""
@@ -152,7 +161,7 @@ class AlertManager:
     def add_notification_channel(self, name, channel):
         """Lets `channel` deliver the notifications of the host's pull channel `name`, until the process ends."""
         self.remove_notification_channel(name)
-        runner = self._channels[name] = ChannelRunner(name, channel, Alert.read)
+        runner = self._channels[name] = ChannelRunner(name, channel, Alert.of_notification)
         client.companions.append(runner)
         runner.start()
 

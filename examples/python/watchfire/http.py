@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import http.client
 import json
+import socket
 import ssl
 import threading
 from urllib.parse import urlencode, urlsplit
@@ -35,6 +36,7 @@ class Http:
 
     def __init__(self, settings, for_otlp=False):
         self._settings, self._lock, self._connection = settings, threading.Lock(), None
+        self._aborted = False
         self._base = for_otlp and settings.otlp_endpoint or settings.url
         # Another program gets its own headers, and not our token.
         ours = self._base == settings.url
@@ -72,6 +74,14 @@ class Http:
         if connection is not None:
             connection.close()
 
+    def abort(self):
+        """Ends a request that another thread waits for, and lets no further one begin."""
+        self._aborted = True
+        sock = getattr(self._connection, "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     @staticmethod
     def _json(body):
         try:
@@ -87,6 +97,8 @@ class Http:
             for fresh in ([False, True] if self._connection is not None else [True]):
                 if fresh:
                     self.close()
+                if self._aborted:
+                    raise Unreachable("the request was given up")
                 try:
                     return self._once(method, path, body, headers, timeout)
                 except (http.client.BadStatusLine, ConnectionError, BrokenPipeError) as error:

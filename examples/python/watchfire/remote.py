@@ -1,10 +1,16 @@
 """Asks the host. An answer is always a list or an object; where there is none, its `error` says why."""
 
 import logging
+from urllib.parse import urlencode
 
 from . import safe
 from .client import client
 from .http import Refused, Unreachable
+
+
+def encoded(parameters):
+    """Returns the parameters of a question, without those that are `None` or empty."""
+    return urlencode([(key, value) for key, value in parameters.items() if value not in (None, "")], doseq=True)
 
 
 class Rows(list):

@@ -407,7 +407,6 @@ fn router(parts: &Parts, inputs: &InputState, sentry: &SentryInput, own: &SelfMe
 /// Returns the documentation of the whole API.
 #[must_use]
 pub fn documentation() -> utoipa::openapi::OpenApi {
-    // Not an array: it would lie on the stack.
     server::documentation(vec![
         logs::api::ApiDoc::openapi(),
         logs::patterns::api::ApiDoc::openapi(),

@@ -573,7 +573,7 @@ pub struct IssueFilter {
     /// Only issues that occurred then or later: `15m`, `1h` or `7d` back from now, RFC 3339, or seconds since 1970.
     #[arg(long, value_name = "TIME", conflicts_with = "id")]
     pub since: Option<String>,
-    /// The greatest first: last_seen, first_seen or count.
+    /// The greatest first: `last_seen`, `first_seen` or `count`.
     #[arg(long, value_name = "WHAT", conflicts_with = "id")]
     pub sort: Option<String>,
 }
@@ -723,7 +723,7 @@ pub struct ListFilter {
     /// Only issues that occurred then or later: `15m`, `1h` or `7d` back from now, RFC 3339, or seconds since 1970.
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
-    /// The greatest first: last_seen, first_seen or count.
+    /// The greatest first: `last_seen`, `first_seen` or `count`.
     #[arg(long, value_name = "WHAT")]
     pub sort: Option<String>,
     /// Most issues.

@@ -46,9 +46,9 @@ async fn act(action: &ErrorsAction, client: &Client, json: bool, out: &mut Outpu
             asked.extend(project.iter().map(|project| ("project", project.to_string())));
             let answer = client.get("api/v1/errors/dsn", &asked).await?;
             if json {
-                writeln!(out, "{answer}")?
+                writeln!(out, "{answer}")?;
             } else {
-                writeln!(out, "{}", text(&answer["dsn"]))?
+                writeln!(out, "{}", text(&answer["dsn"]))?;
             }
             return Ok(Exit::Done);
         }
@@ -77,7 +77,7 @@ async fn act(action: &ErrorsAction, client: &Client, json: bool, out: &mut Outpu
             alone => say(format_args!("these stand alone again: {}", alone.iter().map(text).collect::<Vec<_>>().join(", "))),
         },
         "merge" => {
-            say(format_args!("issue {} is {} issues now: {title}", text(&issue["id"]), issue["merged"].as_u64().unwrap_or(0) + 1))
+            say(format_args!("issue {} is {} issues now: {title}", text(&issue["id"]), issue["merged"].as_u64().unwrap_or(0) + 1));
         }
         "assign" if issue["assigned_to"] == "" => say(format_args!("nobody sees to issue {id} now: {title}")),
         "assign" => say(format_args!("{} sees to issue {id}: {title}", text(&issue["assigned_to"]))),
@@ -90,9 +90,9 @@ async fn act(action: &ErrorsAction, client: &Client, json: bool, out: &mut Outpu
 async fn show(client: &Client, id: &str, json: bool, out: &mut Output<'_>) -> Answer {
     let detail = client.get_one(ISSUES, id).await?;
     if json {
-        writeln!(out, "{detail}")?
+        writeln!(out, "{detail}")?;
     } else {
-        story(&detail, out)?
+        story(&detail, out)?;
     }
     Ok(Exit::Done)
 }
@@ -192,14 +192,16 @@ fn sparkline(counts: &[Value]) -> String {
 /// Tells one issue: its fields, why events are taken for it, what happened to it, and its last occurrences.
 fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
     let times = Times::here();
-    for (key, value) in detail["issue"].as_object().into_iter().flatten() {
+    let fields: Vec<_> = detail["issue"].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).collect();
+    let width = fields.iter().map(|(key, _)| key.len()).max().unwrap_or(0) + 2;
+    for (key, value) in fields {
         let shown = match value {
             Value::Array(counts) => sparkline(counts),
             Value::String(_) if key.ends_with("_seen") || key.ends_with("_at") => times.short(value),
             Value::Number(_) => number(value),
             _ => text(value),
         };
-        writeln!(out, "{key:<13}{}", shown.replace(char::is_control, " "))?;
+        writeln!(out, "{key:<width$}{}", shown.replace(char::is_control, " "))?;
     }
     let grouping = &detail["grouping"];
     writeln!(out, "\nwhy these are one issue ({})", text(&grouping["version"]))?;

@@ -90,14 +90,14 @@ impl PullApi {
             _ => None,
         };
         let receivers = &self.delivery.0.receivers;
-        let Some(entry) = receivers.get(name) else {
-            let pulls = receivers.iter().filter(|(_, entry)| pulled(entry).is_some());
-            let hint = suggestion(name, pulls.map(|(name, _)| name.as_str()));
-            return Err(ApiError::not_found(format!(
-                "there is no receiver `{name}`{hint}: add {{\"name\": \"{name}\", \"pull\": {{}}}} to alerting.receivers"
-            )));
-        };
-        pulled(entry).ok_or_else(|| ApiError::conflict(format!("receiver `{name}` is no pull channel: it sends by itself")))
+        if let Some(entry) = receivers.get(name) {
+            return pulled(entry)
+                .ok_or_else(|| ApiError::conflict(format!("receiver `{name}` is no pull channel: it sends by itself")));
+        }
+        let hint = suggestion(name, receivers.iter().filter(|(_, entry)| pulled(entry).is_some()).map(|(name, _)| name.as_str()));
+        Err(ApiError::not_found(format!(
+            "there is no receiver `{name}`{hint}: add {{\"name\": \"{name}\", \"pull\": {{}}}} to alerting.receivers"
+        )))
     }
 }
 

@@ -204,8 +204,11 @@ pub fn brings_back(resolved: &str, next: bool, release: &str, first_seen: impl F
     }
 }
 
+/// What a version is ordered by: its numbers, whether it is final, and what it is before that.
+type Version = (Vec<u64>, bool, String);
+
 /// Returns the package of a release and what its version is ordered by: `shop@1.10.0-rc.1+17`. `None` if it has no number with a point.
-fn version(release: &str) -> Option<(&str, (Vec<u64>, bool, String))> {
+fn version(release: &str) -> Option<(&str, Version)> {
     let (package, version) = release.rsplit_once('@').unwrap_or(("", release));
     let version = version.strip_prefix('v').unwrap_or(version);
     let version = version.split('+').next().unwrap_or(version);

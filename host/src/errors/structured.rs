@@ -179,14 +179,14 @@ impl<'a> SentryEvent<'a> {
         (!exceptions.is_empty()).then_some(StackTrace { exceptions })
     }
 
-    fn kind<'b>(&self, exception: &'b RawException<'_>) -> &'b str {
+    fn kind<'b>(exception: &'b RawException<'_>) -> &'b str {
         let is_made_up = exception.mechanism.as_ref().is_some_and(|mechanism| mechanism.synthetic == Some(true));
         if is_made_up { "" } else { &exception.kind }
     }
 
     /// Returns the class with its module, as Python and Java print it.
     fn class(&self, exception: &RawException<'_>) -> String {
-        qualified(&self.platform, &exception.module, self.kind(exception))
+        qualified(&self.platform, &exception.module, Self::kind(exception))
     }
 
     fn frame(&self, frame: &RawFrame<'_>, rules: &GroupingRules) -> Option<Frame> {

@@ -168,23 +168,20 @@ impl ErrorEvent {
             Some(ValueRef::Json(json)) => SentryEvent::read(json),
             _ => None,
         };
-        let trace = match sent {
-            Some(sent) => {
-                if event.stacktrace.is_empty() && sent.has_calls() {
-                    event.stacktrace = sent.text();
-                }
-                let trace = sent.trace(rules);
-                sent.transaction.as_ref().clone_into(&mut event.transaction);
-                event.tags = sent.tags;
-                event.fingerprint = sent.fingerprint;
-                trace
+        let trace = if let Some(sent) = sent {
+            if event.stacktrace.is_empty() && sent.has_calls() {
+                event.stacktrace = sent.text();
             }
-            None => {
-                if event.stacktrace.is_empty() && stack::is_in(&event.body) {
-                    event.stacktrace = std::mem::take(&mut event.body);
-                }
-                parse(&event.stacktrace, rules)
+            let trace = sent.trace(rules);
+            sent.transaction.as_ref().clone_into(&mut event.transaction);
+            event.tags = sent.tags;
+            event.fingerprint = sent.fingerprint;
+            trace
+        } else {
+            if event.stacktrace.is_empty() && stack::is_in(&event.body) {
+                event.stacktrace = std::mem::take(&mut event.body);
             }
+            parse(&event.stacktrace, rules)
         };
         if let Some(reported) = trace.as_ref().and_then(|trace| trace.exceptions.first()) {
             if event.kind.is_empty() {

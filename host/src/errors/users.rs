@@ -1,6 +1,6 @@
 //! How many users an issue has: exactly as long as they are few, then within 2.3 percent (one standard deviation), in 2 KiB.
 //!
-//! Beyond [`EXACT`] it is a `HyperLogLog` of 2,048 registers: Flajolet, Fusy, Gandouet, Meunier, "`HyperLogLog`", 2007, with linear counting
+//! Beyond 256 it is a `HyperLogLog` of 2,048 registers: Flajolet, Fusy, Gandouet, Meunier, "`HyperLogLog`", 2007, with linear counting
 //! where registers are still empty.
 
 use std::collections::BTreeSet;

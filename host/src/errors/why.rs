@@ -117,7 +117,8 @@ mod tests {
     }
 
     fn python(frames: &[(&str, &str)]) -> String {
-        let calls: String = frames.iter().map(|(file, function)| format!("  File \"{file}\", line 1, in {function}\n")).collect();
+        let calls: String =
+            frames.iter().flat_map(|(file, function)| ["  File \"", *file, "\", line 1, in ", *function, "\n"]).collect();
         format!("Traceback (most recent call last):\n{calls}ValueError: bad order 5\n")
     }
 

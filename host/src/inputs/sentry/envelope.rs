@@ -69,15 +69,12 @@ pub fn parse(bytes: &[u8]) -> Result<Envelope<'_>, String> {
                 break;
             }
         };
-        let payload = match headers.get("length").and_then(JsonValue::as_u64) {
-            Some(length) => match usize::try_from(length).ok().and_then(|length| after.get(..length)) {
-                Some(payload) => payload,
-                None => {
-                    envelope.rest = format!("item {place}: its header says {length} bytes, {} follow", after.len());
-                    break;
-                }
-            },
-            None => line(after).0,
+        let length = headers.get("length").and_then(JsonValue::as_u64);
+        let payload = length
+            .map_or_else(|| Some(line(after).0), |length| usize::try_from(length).ok().and_then(|length| after.get(..length)));
+        let Some(payload) = payload else {
+            envelope.rest = format!("item {place}: its header says {} bytes, {} follow", length.unwrap_or(0), after.len());
+            break;
         };
         rest = &after[payload.len()..];
         rest = rest.strip_prefix(b"\n").unwrap_or(rest);

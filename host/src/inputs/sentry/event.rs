@@ -68,7 +68,7 @@ impl Source {
     }
 
     /// Returns the resource of a record.
-    pub(super) fn resource(&self, builder: &mut BatchBuilder, service: &str, event: &Of<'_>) -> u32 {
+    pub(super) fn resource(builder: &mut BatchBuilder, service: &str, event: &Of<'_>) -> u32 {
         let named = [
             (keys::SERVICE_NAME, service),
             (keys::SERVICE_VERSION, event.release),
@@ -142,7 +142,7 @@ pub(super) fn push_object(
     let named = tag(keys::SERVICE_NAME).or_else(|| tag("service"));
     let of = Of { release: text(&event, "release"), environment: text(&event, "environment"), server: text(&event, "server_name") };
     let service = source.service(named, of.release);
-    let resource = source.resource(builder, &service, &of);
+    let resource = Source::resource(builder, &service, &of);
     let scope = text(&event, "logger").to_owned();
     event.insert("event_id".to_owned(), id.clone().into());
     let stored = fitting(event);
@@ -382,8 +382,9 @@ fn fitting(event: Map<String, JsonValue>) -> String {
     }
     if text.len() > MAX_EVENT_BYTES {
         for_each_frame(&mut event, |frame| {
-            frame
-                .retain(|key, of| matches!(key.as_str(), "module" | "function" | "lineno" | "in_app") && of.to_string().len() < 500)
+            frame.retain(|key, of| {
+                matches!(key.as_str(), "module" | "function" | "lineno" | "in_app") && of.to_string().len() < 500
+            });
         });
         let essentials = ["event_id", "exception", "level", "platform", "release", "environment", "timestamp", "cut"];
         if let Some(event) = event.as_object_mut() {

@@ -60,7 +60,7 @@ fn push_log(builder: &mut BatchBuilder, log: &Map<String, JsonValue>, source: &S
         observed: source.now,
         severity,
         severity_text: cut(level, 32),
-        resource: source.resource(builder, &service, &of),
+        resource: Source::resource(builder, &service, &of),
         trace_id: unhex(&id("trace_id")).unwrap_or_default(),
         span_id: unhex(&id("span_id")).unwrap_or_default(),
         ..RecordHead::default()
@@ -76,7 +76,7 @@ fn push_log(builder: &mut BatchBuilder, log: &Map<String, JsonValue>, source: &S
         match value {
             Value::Text(text) => builder.attribute(key, ValueRef::Text(cut(text, MAX_ATTRIBUTE_BYTES))),
             Value::Json(json) if json.len() > MAX_ATTRIBUTE_BYTES => {
-                builder.attribute(key, ValueRef::Text(cut(json, MAX_ATTRIBUTE_BYTES)))
+                builder.attribute(key, ValueRef::Text(cut(json, MAX_ATTRIBUTE_BYTES)));
             }
             value => builder.attribute(key, value.as_ref()),
         }
@@ -100,7 +100,7 @@ pub(super) fn check_in(builder: &mut BatchBuilder, payload: &[u8], source: &Sour
         observed: source.now,
         severity,
         severity_text: severity.name(),
-        resource: source.resource(builder, &service, &of),
+        resource: Source::resource(builder, &service, &of),
         event_name: "sentry.check_in",
         trace_id: unhex(&trace.replace('-', "")).unwrap_or_default(),
         ..RecordHead::default()
@@ -136,7 +136,7 @@ pub(super) fn feedback(builder: &mut BatchBuilder, payload: &[u8], source: &Sour
         observed: source.now,
         severity: Severity::INFO,
         severity_text: "INFO",
-        resource: source.resource(builder, &service, &of),
+        resource: Source::resource(builder, &service, &of),
         event_name: "sentry.feedback",
         ..RecordHead::default()
     };
@@ -167,30 +167,25 @@ pub(super) fn sessions(payload: &[u8], source: &Source) -> Option<MetricBatch> {
             *counts.entry(status).or_default() += count;
         }
     };
-    match object.get("aggregates").and_then(JsonValue::as_array) {
-        Some(aggregates) => {
-            for aggregate in aggregates {
-                let count = |key: &str| aggregate.get(key).and_then(JsonValue::as_u64).unwrap_or(0).min(1_000_000_000);
-                for status in ["exited", "errored", "crashed", "abnormal"] {
-                    add(status, count(status));
-                }
+    if let Some(aggregates) = object.get("aggregates").and_then(JsonValue::as_array) {
+        for aggregate in aggregates {
+            let count = |key: &str| aggregate.get(key).and_then(JsonValue::as_u64).unwrap_or(0).min(1_000_000_000);
+            for status in ["exited", "errored", "crashed", "abnormal"] {
+                add(status, count(status));
             }
         }
-        None => {
-            let errors = object.get("errors").and_then(JsonValue::as_u64).unwrap_or(0);
+    } else {
+        let errors = object.get("errors").and_then(JsonValue::as_u64).unwrap_or(0);
+        let status = match text(&object, "status") {
+            "crashed" => "crashed",
+            "abnormal" => "abnormal",
+            "exited" if errors > 0 => "errored",
+            "exited" => "exited",
+            "ok" if object.get("init") == Some(&JsonValue::Bool(true)) => "started",
             // One that goes on is counted when it ends.
-            add(
-                match text(&object, "status") {
-                    "crashed" => "crashed",
-                    "abnormal" => "abnormal",
-                    "exited" if errors > 0 => "errored",
-                    "exited" => "exited",
-                    "ok" if object.get("init") == Some(&JsonValue::Bool(true)) => "started",
-                    _ => return Some(Vec::new()),
-                },
-                1,
-            );
-        }
+            _ => return Some(Vec::new()),
+        };
+        add(status, 1);
     }
     let release = text(&attrs, "release");
     let service = source.service(None, release);

@@ -40,6 +40,8 @@ pub use decode::{Form, decode_for_tests};
 const INPUT: &str = "sentry";
 /// How long a full queue is waited for: an SDK that is sent away loses its events.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest envelope, in bytes, that is looked into for its key; with a key beside it, it may be as long as any request.
+const MAX_UNKNOWN_BYTES: usize = 2 << 20;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Last parts of the paths that take something.
 const ENDPOINTS: [&str; 4] = ["envelope", "store", "security", "minidump"];
@@ -208,7 +210,7 @@ async fn dsn(State(api): State<SentryApi>, params: Params) -> Result<axum::Json<
         (Some(_), Some(_)) => return Err(ApiError::bad_request("`service`: not beside `project`")),
         (Some(service), None) => {
             let found = projects.iter().find(|(_, name)| *name == service).map(|(project, _)| *project);
-            let free = (1..).find(|number| !projects.contains_key(number)).unwrap_or(1);
+            let free = (1..=projects.len() as u64 + 1).find(|number| !projects.contains_key(number)).unwrap_or(1);
             found.ok_or_else(|| {
                 let add = format!("add `\"{free}\": \"{service}\"` to `error_tracking.projects` of the configuration");
                 ApiError::not_found(format!(
@@ -287,10 +289,15 @@ impl SentryApi {
         {
             return Err(forbidden(error, named.is_some()));
         }
+        let mut inputs = self.inputs.clone();
+        if own_rights.is_err() {
+            // Whoever has not said a key yet is not read for long.
+            inputs.max_request_bytes = inputs.max_request_bytes.min(MAX_UNKNOWN_BYTES);
+        }
         let source = decode::source(project, &self.own, self.inputs.clock.now());
-        let budget = self.inputs.decode_budget();
+        let budget = inputs.decode_budget();
         let decode = move |bytes: &[u8]| decode::decode(form, bytes, source, budget);
-        let decoded = body::read(&self.inputs, INPUT, headers, body, decode).await?.map_err(|error| match error {
+        let decoded = body::read(&inputs, INPUT, headers, body, decode).await?.map_err(|error| match error {
             decode::Refused::OverBudget(error) => ApiError::too_large(error.to_string()),
             decode::Refused::Malformed(reason) => ApiError::bad_request(reason),
         })?;

@@ -65,9 +65,10 @@ fn walk(value: &mut JsonValue, secrets: bool, depth: usize) {
 
 /// Replaces the value of `name` as far as it is a secret.
 fn hide(name: &str, value: &mut JsonValue) {
-    match (name.to_ascii_lowercase().as_str(), &mut *value) {
-        ("query_string" | "query" | "http.query", JsonValue::String(query)) => *query = without_secrets(query),
-        ("cookies" | "cookie" | "set-cookie", cookies) => hide_all(cookies),
+    let is_one = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    match value {
+        JsonValue::String(query) if is_one(&["query_string", "query", "http.query"]) => *query = without_secrets(query),
+        cookies if is_one(&["cookies", "cookie", "set-cookie"]) => hide_all(cookies),
         _ if is_secret_name(name) => match value {
             JsonValue::Null | JsonValue::Bool(_) => {}
             // A list of secrets, or a structure named so: each text of it.
