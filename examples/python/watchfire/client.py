@@ -49,6 +49,7 @@ class Client:
 
     def _reset(self):
         self._thread = None
+        self._http, self._replaced = None, []
         # One for each thread: an old one that hangs in a request must still end when a new one runs.
         self._stop = threading.Event()
         self._in_flight = 0
@@ -65,7 +66,8 @@ class Client:
             self.outbox.bound(settings.queue_records, settings.queue_bytes)
             self.metrics.max_series = settings.max_series
             self._about = otlp.resource(settings)
-            # The one before, if it was started before, ends with its last request.
+            # The connection before, if there was one, may be in use: the sender closes it.
+            self._replaced.append(self._http)
             self._http = Http(settings, for_otlp=True)
             self._start_thread()
 
@@ -160,6 +162,9 @@ class Client:
                 time.sleep(min(wait, 0.2))
                 continue
             now = time.monotonic()
+            while self._replaced:
+                if (old := self._replaced.pop()) is not None:
+                    old.close()
             try:
                 if self.settings.auto_start and (now >= next_process or asked == "flush"):
                     next_process = now + self.settings.collection_interval

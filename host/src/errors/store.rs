@@ -62,6 +62,9 @@ pub fn begin_anew(connection: &Connection) -> rusqlite::Result<()> {
 /// Counts what the log has up to record `through`, and stores that it is counted.
 pub fn apply(connection: &Connection, issues: &BTreeMap<String, Found>, through: u64, now: Timestamp) -> rusqlite::Result<Applied> {
     let mut applied = Applied::default();
+    // What is told of them is told in the order of the log.
+    let mut issues: Vec<_> = issues.iter().collect();
+    issues.sort_by_key(|(_, found)| found.occurrences.seqs.0);
     for (id, found) in issues {
         match count(connection, id, &found.occurrences, now)? {
             Some("new") => applied.new += 1,
