@@ -362,7 +362,7 @@ fn bound(pattern: &Pat, names: &mut Vec<Ident>) {
 
 fn unraw(name: &Ident) -> String {
     let name = name.to_string();
-    name.strip_prefix("r#").map(str::to_owned).unwrap_or(name)
+    name.strip_prefix("r#").unwrap_or(&name).to_owned()
 }
 
 fn is_secret(name: &Ident) -> bool {
