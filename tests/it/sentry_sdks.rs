@@ -110,7 +110,7 @@ async fn the_python_sdk_and_all_that_it_sends() {
     assert_eq!(records[0].severity_number, 13);
     host.client().records_until(1, &[("q", "\"payment 8 failed\" level>=error")]).await;
     // Two runs, each of which says when it begins and how it ends.
-    host.client().records_until(4, &[("q", "nightly-import")]).await;
+    host.client().records_until(4, &[("q", "monitor.slug:nightly-import")]).await;
     host.client().records_until(1, &[("q", "\"it does not work\"")]).await;
     assert_eq!(host.client().series("sentry.sessions", &[]).await.is_empty(), false, "sessions are counted");
 }
@@ -131,8 +131,8 @@ async fn the_node_sdk_and_all_that_it_sends() {
     assert_eq!(placed.issue(&sent, "message").0["issue"]["level"], "WARN");
     assert_eq!(placed.issue(&sent, "fingerprint").0["grouping"]["basis"], "fingerprint");
     host.client().records_until(1, &[("q", "\"payment is slow\" duration_ms>1250")]).await;
-    host.client().records_until(2, &[("q", "nightly-import")]).await;
-    host.client().records_until(1, &[("q", "\"it does not work\"")]).await;
+    host.client().records_until(2, &[("q", "monitor.slug:nightly-import")]).await;
+    host.client().records_until(1, &[("q", "event_name:sentry.feedback")]).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,9 @@ from sentry_sdk import logger as sentry_logger
 from sentry_sdk.crons import monitor
 from sentry_sdk.integrations.logging import LoggingIntegration
 
+# Not as it stands: lines of source come with every event, and are what a program says in the open.
+SECRET = "".join(("hunt", "er2"))
+
 
 class OrderError(Exception):
     """An error of the application's own."""
@@ -38,7 +41,7 @@ def nightly(fails):
 def handled():
     """A call site of its own for the same class and the same message."""
     try:
-        charge("17", "hunter2")
+        charge("17", SECRET)
     except OrderError as error:
         return sentry_sdk.capture_exception(error)
     return None
@@ -99,7 +102,7 @@ def main():
     scope.end_session()
     scope.start_session()
     try:
-        charge("99", "hunter2")
+        charge("99", SECRET)
     except OrderError as error:
         event, hint = sentry_sdk.utils.event_from_exception(error, client_options=sentry_sdk.get_client().options, mechanism={"type": "excepthook", "handled": False})
         sent["unhandled"] = [sentry_sdk.capture_event(event, hint=hint)]
