@@ -182,10 +182,9 @@ async fn what_a_consumer_finds_survives_a_kill_at_every_step_once() {
             }
         })
         .await;
-        let mut host = {
-            host.exited();
-            installation.start().await
-        };
+        // It has died, or is dying: what it holds is free once it has ended.
+        host.kill9();
+        let mut host = installation.start().await;
         let client = host.client().clone();
         eventually("everything is read", async || analyze(&client, &last).await.filter(|done| *done)).await;
         let list = client.get_json("/api/v1/findings?limit=1000&plugin=pull:app").await;
