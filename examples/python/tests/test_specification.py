@@ -232,7 +232,7 @@ class Snippets(unittest.TestCase):
                 return answer
 
         manager.add_notification_channel("custom", Remembering())
-        rule = watchfire.create_error_rule("channel under test", threshold=0, error_type="ChannelError", window=5)
+        rule = watchfire.create_error_rule("channel under test", threshold=0, error_type="ChannelError", window=20)
         self.assertTrue(manager.add_rule(rule, wait=10))
         ChannelError = type("ChannelError", (Exception,), {"__module__": "builtins"})
         try:
