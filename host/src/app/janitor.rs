@@ -385,6 +385,10 @@ mod tests {
                 house.clock.advance(Duration::from_secs(86_400));
             }
             assert!(house.put("x").await);
+            // The writer of metrics begins its file by itself, in its own time.
+            while house.janitor.metrics.days().last().is_some_and(|info| info.day < house.clock.now().day()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
         }
     }
 
@@ -420,10 +424,14 @@ mod tests {
         let house = House::new(1 << 30);
         fill_days(&house, 4).await;
         house.janitor.work().await;
+        let present: Vec<Day> = house.logs.days().into_iter().map(|(day, _)| day).collect();
+        assert_eq!(present.len(), 4);
         house.clock.advance(Duration::from_secs(400 * 86_400));
         for _ in 0..PATIENT_ROUNDS {
             house.janitor.work().await;
-            assert_eq!(house.logs.days().len(), 4);
+            // The writer may have begun the new day's file after the last of them.
+            let kept: Vec<Day> = house.logs.days().into_iter().map(|(day, _)| day).take(4).collect();
+            assert_eq!(kept, present);
         }
         // Then the clock is believed: a new file begins, and what is too old goes.
         for _ in 0..3 {
