@@ -40,6 +40,13 @@ struct Series {
     last_arrival: Timestamp,
 }
 
+impl Series {
+    /// Returns whether there are samples of it: those that came late are in the present file, and after a restart not in the ring.
+    fn has_samples(&self) -> bool {
+        !self.ring.is_empty() || self.row != 0
+    }
+}
+
 /// The head. See the module.
 #[derive(Debug)]
 pub struct Engine {
@@ -342,11 +349,11 @@ impl Engine {
         self.live().filter_map(newest).collect()
     }
 
-    /// Returns all names with samples in memory, by name.
+    /// Returns all names with samples in memory or in the present file, by name.
     #[must_use]
     pub fn names(&self) -> BTreeMap<String, MetricInfo> {
         let mut names: BTreeMap<String, MetricInfo> = BTreeMap::new();
-        for series in self.live().filter(|series| !series.ring.is_empty()) {
+        for series in self.live().filter(|series| series.has_samples()) {
             if let Some(info) = names.get_mut(&series.key.name) {
                 info.series += 1;
             } else {
@@ -366,7 +373,7 @@ impl Engine {
     /// Returns whether there are samples of a metric called `name`, in either spelling.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
-        self.matching(name, &[]).any(|series| !series.ring.is_empty())
+        self.matching(name, &[]).any(Series::has_samples)
     }
 
     /// Returns the number of series in memory.

@@ -361,6 +361,16 @@ async fn a_crash_during_a_flush_and_a_new_day_during_one_lose_nothing() {
     assert_eq!((metrics.days().len(), stored(&metrics, "a").await), (2, vec![1.0, 2.0, 3.0, 4.0]));
 }
 
+#[tokio::test]
+async fn a_metric_that_came_days_late_is_known_after_a_restart() {
+    let host = Host::new();
+    let metrics = host.open();
+    metrics.ingest(vec![point("late", START.minus(seconds(86_401)), 1.0)]).await.unwrap();
+    metrics.close().await.unwrap();
+    let metrics = host.open();
+    assert_eq!((metrics.names(), stored(&metrics, "late").await), (vec!["late".to_owned()], vec![1.0]));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Store(Vec<(u8, u32, i16)>),

@@ -502,10 +502,13 @@ impl FieldTest {
     }
 }
 
+/// The least double is 326 characters when written out, the greatest with a fraction less: longer text is no number.
+const LONGEST_NUMBER: usize = 400;
+
 /// Returns the number that `text` is. Words such as `nan` and `infinity` are none.
 #[must_use]
 pub fn number(text: &[u8]) -> Option<f64> {
-    let is_number = text.len() <= 64 && text.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte));
+    let is_number = text.len() <= LONGEST_NUMBER && text.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte));
     str::from_utf8(text).ok().filter(|_| is_number)?.parse().ok()
 }
 
