@@ -52,6 +52,7 @@ async fn act(action: &ErrorsAction, client: &Client, json: bool, out: &mut Outpu
             }
             return Ok(Exit::Done);
         }
+        ErrorsAction::SourceMaps { action } => return super::source_maps::act(action, client, json, out).await,
         ErrorsAction::Resolve { id, release, in_next_release } => {
             (id, "resolve", json!({"release": release, "in_next_release": in_next_release}))
         }
@@ -255,6 +256,7 @@ fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
     for event in rows(detail, "events") {
         let heading = format!("{} seq {}: {}", times.short(&event["timestamp"]), text(&event["seq"]), text(&event["message"]));
         writeln!(out, "\n{}", heading.replace(char::is_control, " "))?;
+        super::source_maps::note(event, out)?;
         let shown = |key: &str| event[key].as_str().filter(|text| !text.is_empty());
         for line in shown("stacktrace").or_else(|| shown("body")).unwrap_or_default().lines() {
             writeln!(out, "  {}", line.replace('\t', "    ").replace(char::is_control, " "))?;

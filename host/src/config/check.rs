@@ -14,7 +14,7 @@ use super::raw::{
 use super::shape::join;
 use super::{
     Alerting, Config, ErrorTracking, FileInput, Inputs, JournaldInput, LogAnalysis, LogFormat, Logging, Performance, Secret,
-    Server, StdinInput, Storage, files, receivers, redaction, secrets, starter, syslog,
+    Server, SourceMapSettings, StdinInput, Storage, files, receivers, redaction, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 use crate::errors::rules::{FingerprintRule, GroupingRules};
@@ -258,12 +258,17 @@ impl Checker<'_> {
                 fingerprint: rule.fingerprint.clone(),
             });
         }
+        self.at_least("error_tracking.source_maps.max_bytes", raw.source_maps.max_bytes, 1 << 20);
         ErrorTracking {
             max_events: raw.max_events,
             cleanup_interval: raw.cleanup_interval.0,
             auto_capture: raw.auto_capture,
             projects,
             grouping: GroupingRules { include: raw.in_app_include.clone(), exclude: raw.in_app_exclude.clone(), rules },
+            source_maps: SourceMapSettings {
+                max_bytes: raw.source_maps.max_bytes,
+                max_age: self.duration("error_tracking.source_maps.max_age", raw.source_maps.max_age, Duration::from_secs(3_600)),
+            },
         }
     }
 
