@@ -1,11 +1,12 @@
-//! The host is killed while it writes the file of a closed day anew, and while it merges in it: what has not expired is there, once.
+//! The host is killed while it writes the file of a closed day anew, while it merges in it, and while it begins a new day's: what has not
+//! expired is there, once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use watchfire::clock::Clock;
-use watchfire::logs::Logs;
+use watchfire::logs::{FileOffset, Logs};
 use watchfire::telemetry::SelfMetrics;
 use watchfire_tests::{Installation, Process, eventually};
 use watchfire_types::attributes::keys;
@@ -28,10 +29,14 @@ const BATCH: usize = 5;
 
 /// Stores records of two services four days ago.
 async fn fill(installation: &Installation) {
-    let folder = installation.data();
-    std::fs::create_dir_all(folder.join("logs")).expect("a temporary folder can be written");
-    let clock = Clock::manual(Clock::system().now().minus(Duration::from_secs(4 * 86_400)));
-    let logs = Logs::open(&folder, Duration::from_secs(30 * 86_400), &clock, &SelfMetrics::default()).expect("the log opens");
+    fill_at(installation, 4, &[]).await;
+}
+
+/// Stores them `days` days ago, with the positions `offsets` in files.
+async fn fill_at(installation: &Installation, days: u64, offsets: &[FileOffset]) {
+    std::fs::create_dir_all(installation.data().join("logs")).expect("a temporary folder can be written");
+    let clock = Clock::manual(Clock::system().now().minus(Duration::from_secs(days * 86_400)));
+    let logs = open(installation, &clock);
     for commit in 0..COMMITS {
         let mut batch = LogBatch::default();
         let service = ["kept", "debug-app"][commit % 2];
@@ -41,9 +46,13 @@ async fn fill(installation: &Installation) {
             batch.push(&head, ValueRef::Text("numbered"));
             batch.attribute("number", ValueRef::Int((commit * BATCH + number) as i64));
         }
-        logs.ingest(batch, Vec::new()).await.expect("the batch is stored");
+        logs.ingest(batch, offsets.to_vec()).await.expect("the batch is stored");
     }
     logs.close();
+}
+
+fn open(installation: &Installation, clock: &Clock) -> Logs {
+    Logs::open(&installation.data(), Duration::from_secs(30 * 86_400), clock, &SelfMetrics::default()).expect("the log opens")
 }
 
 /// Returns the numbers of the records of `service`, each with its `seq`, in the order of the export.
@@ -77,4 +86,37 @@ async fn what_has_not_expired_survives_a_kill_at_every_step_of_a_rewrite() {
         assert_eq!(numbers(&host, "kept").await, kept, "round {round}, {point}: after the rewrite");
         host.kill9();
     }
+}
+
+#[tokio::test]
+async fn a_kill_while_a_new_day_begins_loses_neither_records_nor_positions_nor_numbers() {
+    let installation = Installation::new(json!({}));
+    let position = FileOffset { path: "/var/log/app.log".into(), inode: 7, offset: 4_711, fingerprint: 9, ..FileOffset::default() };
+    fill_at(&installation, 1, std::slice::from_ref(&position)).await;
+    for _ in 0..3 {
+        let mut host = installation.spawn(&[("WATCHFIRE_CRASH_AT", "logs.before_roll_commit")]);
+        host.wait_exit().await;
+    }
+    let logs = open(&installation, &Clock::system());
+    assert_eq!(logs.file_offsets().expect("positions can be read"), [position.clone()]);
+    logs.close();
+    let mut host = installation.start().await;
+    let line = json!({"message": "numbered", "service": "kept", "number": COMMITS * BATCH}).to_string();
+    host.client().post("/api/v1/logs", "application/x-ndjson", line).await.ok();
+    let found = eventually("the new record", async || {
+        let found = numbers(&host, "kept").await;
+        found.iter().any(|(_, number)| *number == (COMMITS * BATCH) as u64).then_some(found)
+    })
+    .await;
+    let expected: Vec<(u64, u64)> = (0..=(COMMITS * BATCH) as u64)
+        .filter(|number| (number / BATCH as u64).is_multiple_of(2))
+        .map(|number| (number + 1, number))
+        .collect();
+    assert_eq!(
+        found.iter().map(|(_, number)| *number).collect::<Vec<_>>(),
+        expected.iter().map(|(_, number)| *number).collect::<Vec<_>>()
+    );
+    assert_eq!(found[..found.len() - 1], expected[..expected.len() - 1]);
+    assert!(found.windows(2).all(|pair| pair[0].0 < pair[1].0), "a number was given twice");
+    host.kill9();
 }

@@ -1,9 +1,10 @@
 //! Where engines meet: each asks for what it needs through a trait of its own, and here is who answers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use parking_lot::RwLock;
 use tokio::sync::watch;
 use watchfire_types::log::service_of;
 use watchfire_types::{LogBatch, Timestamp};
@@ -21,6 +22,7 @@ use crate::errors::types::ErrorEvent;
 use crate::inputs::{LineParser, LineSource, RawLine};
 use crate::logs::block::Columns;
 use crate::logs::matcher::Matcher;
+use crate::logs::types::LogFilter;
 use crate::logs::{Logs, Skim};
 use crate::plugins::parsers::ParserSource;
 use crate::plugins::{ParserLine, Parsers};
@@ -135,7 +137,7 @@ impl EventSource for Errors {
 
 /// The log engine's matcher, and for rules over errors what the error engine takes for one.
 struct RuleMatcher {
-    log: Matcher,
+    log: LogMatcher,
     errors: Option<ErrorFilter>,
 }
 
@@ -145,17 +147,56 @@ impl RecordMatcher for RuleMatcher {
     }
 }
 
+enum LogMatcher {
+    Fixed(Matcher),
+    /// Of a filter that names patterns: which ids they have changes whenever patterns are merged.
+    ByPattern {
+        filter: Box<LogFilter>,
+        logs: Logs,
+        made: RwLock<(u64, Matcher)>,
+    },
+}
+
+impl LogMatcher {
+    fn new(logs: &Logs, filter: &LogFilter) -> Self {
+        let names_patterns = Cell::new(false);
+        let resolve = |id| {
+            names_patterns.set(true);
+            logs.resolve_patterns(id)
+        };
+        let merges = logs.pattern_merges();
+        let matcher = Matcher::knowing(filter, &resolve);
+        if names_patterns.get() {
+            Self::ByPattern { filter: Box::new(filter.clone()), logs: logs.clone(), made: RwLock::new((merges, matcher)) }
+        } else {
+            Self::Fixed(matcher)
+        }
+    }
+
+    fn matches(&self, batch: &LogBatch, row: usize) -> bool {
+        match self {
+            Self::Fixed(matcher) => matcher.matches(batch, row),
+            Self::ByPattern { filter, logs, made } => {
+                let merges = logs.pattern_merges();
+                if made.read().0 != merges {
+                    *made.write() = (merges, Matcher::knowing(filter, &|id| logs.resolve_patterns(id)));
+                }
+                made.read().1.matches(batch, row)
+            }
+        }
+    }
+}
+
 /// Returns whether row `row` of `batch` is an error event that `filter` means.
 fn is_error(filter: &ErrorFilter, batch: &LogBatch, row: usize) -> bool {
     ErrorEvent::of(batch, row).is_some_and(|event| filter.kind.as_ref().is_none_or(|kind| *kind == event.kind))
 }
 
-/// Returns what makes the matchers of rules, by the patterns that `logs` has merged so far.
+/// Returns what makes the matchers of rules, which follow the patterns of `logs` as they are merged.
 #[must_use]
 pub fn matchers(logs: Logs) -> MatcherFactory {
     Arc::new(move |filter: &RecordFilter| {
-        let log = Matcher::knowing(&filter.log, &|id| logs.resolve_patterns(id));
-        Box::new(RuleMatcher { log, errors: filter.errors.clone() })
+        Box::new(RuleMatcher { log: LogMatcher::new(&logs, &filter.log), errors: filter.errors.clone() })
     })
 }
 

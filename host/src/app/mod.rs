@@ -215,6 +215,7 @@ impl Host {
                 clock: clock.clone(),
                 self_metrics: own.clone(),
                 parsers: Arc::new(parsers),
+                scratch: data.clone(),
                 shutdown: shutdown.clone(),
             },
         );

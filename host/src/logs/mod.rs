@@ -353,6 +353,12 @@ impl Logs {
         self.0.shared.patterns.merges.read().family(id)
     }
 
+    /// Returns how many patterns have been merged into others: what [`Self::resolve_patterns`] says stays the same as long as this does.
+    #[must_use]
+    pub fn pattern_merges(&self) -> u64 {
+        self.0.shared.patterns.merge_count.load(std::sync::atomic::Ordering::Acquire)
+    }
+
     /// Returns what is remembered of the patterns `ids`. Blocks on disk.
     ///
     /// # Errors

@@ -63,6 +63,8 @@ pub struct Following {
     pub self_metrics: SelfMetrics,
     /// The parser components.
     pub parsers: Arc<dyn LineParser>,
+    /// A folder for files without a name, on a disk with room.
+    pub scratch: PathBuf,
     /// Ends it.
     pub shutdown: CancellationToken,
 }
@@ -74,7 +76,12 @@ pub async fn follow(inputs: Vec<FileInput>, following: Following) {
         return;
     }
     let Some(stored) = stored(&inputs, &following).await else { return };
-    let world = World { host: sysinfo::System::host_name().ok(), zone: TimeZone::system(), positions: Positions::new(&stored) };
+    let world = World {
+        host: sysinfo::System::host_name().ok(),
+        zone: TimeZone::system(),
+        positions: Positions::new(&stored),
+        scratch: following.scratch.clone(),
+    };
     let manager = Manager {
         following,
         inputs: inputs.into_iter().map(Arc::new).collect(),

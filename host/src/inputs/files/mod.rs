@@ -1,6 +1,7 @@
 //! Follows files: each line becomes a record once, across rotation, truncation, restarts and `kill -9`.
 //!
-//! `discover` finds the files that patterns stand for, `watch` tells of changes, [`tail`] follows one path, `reader` finds lines, `chunk` and
+//! `discover` finds the files that patterns stand for, `watch` tells of changes, [`tail`] follows one path, `rotation` and
+//! `packed` find what its files have become, `reader` finds lines, `chunk` and
 //! `multiline` make records of them, `follow` sees to it that all files have their turn.
 //!
 //! **Invariant**: a position is stored in the transaction of the lines before it, and a file waits rather than drop a line.
@@ -10,9 +11,13 @@ mod discover;
 mod follow;
 pub mod glob;
 mod multiline;
+mod packed;
 mod permission;
 pub mod positions;
 mod reader;
+mod rotation;
+#[cfg(test)]
+mod rotation_tests;
 mod siblings;
 pub mod status;
 pub mod tail;

@@ -51,6 +51,11 @@ impl Positions {
         self.0.lock().known.get(&identity).cloned()
     }
 
+    /// Returns how far a file that `is_it` has been read.
+    pub(super) fn find(&self, is_it: impl Fn(&FileOffset) -> bool) -> Option<FileOffset> {
+        self.0.lock().known.values().find(|known| is_it(known)).cloned()
+    }
+
     /// Makes `path` the reader of a file; returns who else is, if anybody.
     pub(super) fn claim(&self, identity: Identity, path: &Path) -> Option<PathBuf> {
         let mut state = self.0.lock();

@@ -13,7 +13,7 @@ use super::positions::Identity;
 use crate::logs::FileOffset;
 
 /// Bytes at the beginning of a file that identify it.
-const FINGERPRINT_BYTES: u64 = 1_024;
+pub(super) const FINGERPRINT_BYTES: u64 = 1_024;
 /// Bytes before the position that must still be there.
 const TAIL_BYTES: u64 = 64;
 /// Most bytes read at a time.
@@ -111,8 +111,12 @@ impl Reader {
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        let (device, inode) = identity(&metadata);
-        Ok(Self {
+        Ok(Self::over(file, identity(&metadata)))
+    }
+
+    /// Reads `file` from its beginning, under the identity of another one if need be.
+    pub(super) fn over(file: File, (device, inode): Identity) -> Self {
+        Self {
             file,
             device,
             inode,
@@ -124,7 +128,7 @@ impl Reader {
             generation: 0,
             seen: 0,
             waiting: None,
-        })
+        }
     }
 
     /// Returns device and inode.
@@ -135,6 +139,11 @@ impl Reader {
     /// Returns the size of the file.
     pub(super) fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    /// Returns whether it has no name any more.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
     /// Returns when it was last written to.
@@ -269,11 +278,7 @@ impl Reader {
     fn fingerprint_at(&self, offset: u64) -> io::Result<u64> {
         let mut head = vec![0; offset.min(FINGERPRINT_BYTES) as usize];
         let length = self.read_up_to(&mut head, 0)?;
-        let mut hasher = FxHasher::default();
-        hasher.write(&head[..length]);
-        hasher.write_usize(length);
-        // SQLite keeps signed integers: the top bit stays free.
-        Ok(if length == 0 { 0 } else { hasher.finish() >> 1 })
+        Ok(fingerprint(&head[..length]))
     }
 
     fn read_up_to(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -304,6 +309,15 @@ impl Unit {
         };
         bytes.chunks_exact(2).position(|pair| pair == wanted).map(|index| index * 2)
     }
+}
+
+/// Returns what is remembered of the first bytes of a file.
+pub(super) fn fingerprint(head: &[u8]) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(head);
+    hasher.write_usize(head.len());
+    // SQLite keeps signed integers: the top bit stays free.
+    if head.is_empty() { 0 } else { hasher.finish() >> 1 }
 }
 
 /// Returns device and inode.

@@ -13,12 +13,13 @@ pub(super) fn of(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 }
 
 /// Returns whether `other` is a name that rotation makes of `name`: `app.log.1`, `app.log-20261124`, `app-2026-11-24.log`, `app.1.log`,
-/// `app.log.old`.
+/// `app.log.old`, and each of them with the ending of what compressed it.
 fn is_rotation(name: &OsStr, other: &OsStr) -> bool {
     let (name, other) = (name.to_string_lossy(), other.to_string_lossy());
     if name == other {
         return false;
     }
+    let other = [".gz", ".zst"].iter().find_map(|ending| other.strip_suffix(ending)).unwrap_or(&other);
     let is_mark = |mark: &str| {
         let mark = mark.strip_suffix(".log").unwrap_or(mark);
         mark.starts_with(['.', '-', '_', '~'])
@@ -29,7 +30,8 @@ fn is_rotation(name: &OsStr, other: &OsStr) -> bool {
                         .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_' | b'T' | b'Z' | b'+' | b':')))
     };
     if let Some(mark) = other.strip_prefix(&*name) {
-        return is_mark(mark);
+        // `app.log.gz` has no other mark.
+        return mark.is_empty() || is_mark(mark);
     }
     // The mark may stand before the ending.
     let Some((stem, ending)) = name.rsplit_once('.') else { return false };
@@ -37,11 +39,15 @@ fn is_rotation(name: &OsStr, other: &OsStr) -> bool {
     middle.is_some_and(is_mark)
 }
 
+/// What [`compressed`] says of two kinds that can be read.
+pub(super) const GZIP: &str = "compressed by gzip";
+pub(super) const ZSTD: &str = "compressed by zstd";
+
 /// Returns what kind of file begins like this, if it is one that has no lines.
 pub(super) fn compressed(head: &[u8]) -> Option<&'static str> {
     const KINDS: [(&[u8], &str); 10] = [
-        (b"\x1f\x8b", "compressed by gzip"),
-        (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+        (b"\x1f\x8b", GZIP),
+        (b"\x28\xb5\x2f\xfd", ZSTD),
         (b"\xfd7zXZ\0", "compressed by xz"),
         (b"BZh", "compressed by bzip2"),
         (b"\x04\x22\x4d\x18", "compressed by lz4"),
@@ -74,6 +80,9 @@ mod tests {
             "a.1.log",
             "a.2026-11-24.0.log",
             "a_1.log",
+            "a.log.1.gz",
+            "a.log-20261124.zst",
+            "a.log.gz",
         ] {
             assert!(is("a.log", other), "{other}");
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
+use parking_lot::Mutex;
 use watchfire_types::attributes::keys;
 use watchfire_types::{LogBatch, Severity, Timestamp, Value, ValueRef};
 
@@ -19,6 +20,7 @@ use super::chunk::{Charset, Chunk, Opened};
 use super::permission;
 use super::positions::{Identity, Positions};
 use super::reader::{Mark, Reader, Waiting, identity};
+use super::rotation::{Around, Gap};
 use super::siblings;
 use super::status::{FileState, FileStatus};
 use crate::inputs::builder::{BatchBuilder, OverBudget};
@@ -34,9 +36,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Most rotated files held open though they have been read.
 const MAX_LINGERING: usize = 32;
-
-/// Bytes that must be equal before a file counts as the copy of a truncated one.
-const MIN_COPY_BYTES: u64 = 64;
 
 /// What one look at a file gave.
 #[derive(Debug)]
@@ -76,25 +75,6 @@ struct Rotated {
     until: Timestamp,
 }
 
-/// Where to look for files that had the path for a while between two looks.
-#[derive(Clone, Copy, Debug)]
-struct Gap {
-    /// When the first file that was read was last written to: what is older is not of this run, nor of the one before.
-    first: SystemTime,
-    /// The same for the last file that lost the path.
-    last: SystemTime,
-    /// When to look once more: a file that is renamed while a folder is read may be missed.
-    again: Option<Timestamp>,
-}
-
-impl Gap {
-    /// Widens `gap`, if there is one, to a file that lost the path.
-    fn with(gap: Option<Self>, modified: SystemTime) -> Self {
-        let Self { first, last, .. } = gap.unwrap_or(Self { first: modified, last: modified, again: None });
-        Self { first: first.min(modified), last: last.max(modified), again: None }
-    }
-}
-
 /// What [`Tail::new`] needs to know of the world.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -104,6 +84,8 @@ pub struct World {
     pub zone: TimeZone,
     /// What is known of all files.
     pub positions: Positions,
+    /// A folder for files without a name.
+    pub scratch: PathBuf,
 }
 
 /// A followed path.
@@ -128,6 +110,8 @@ pub struct Tail {
     announce: bool,
     /// Since when there has been no file under the path.
     missing_since: Option<Timestamp>,
+    /// Positions in files that are not open, to be stored with the next lines.
+    noted: Mutex<Vec<FileOffset>>,
     /// Others than those that were read may have had the path between.
     gap: Option<Gap>,
     /// What a closed file was like: until that changes there is nothing to read.
@@ -166,6 +150,7 @@ impl Tail {
             from_beginning,
             announce: false,
             missing_since: None,
+            noted: Mutex::default(),
             gap: None,
             resting: None,
             buffer: Vec::new(),
@@ -263,6 +248,10 @@ impl Tail {
         }
     }
 
+    fn around(&self) -> Around<'_> {
+        Around { noted: &self.noted, path: &self.path, real: &self.real, world: &self.world }
+    }
+
     fn try_step(&mut self, now: Timestamp) -> io::Result<Step> {
         if self.main.is_none() {
             if self.is_unchanged() {
@@ -291,11 +280,10 @@ impl Tail {
         let Some(main) = &mut self.main else { return Ok(Step::Idle) };
         if main.was_truncated()? {
             tracing::info!(path = %self.path.display(), "a followed file was truncated; it is read from its beginning");
-            let copy = siblings_of(&self.path, &self.real).find_map(|path| copy_of(main, &path));
+            let around = Around { noted: &self.noted, path: &self.path, real: &self.real, world: &self.world };
+            let copy = around.copy_of(main);
             self.status.truncations += 1;
-            if let Some(main) = &mut self.main {
-                main.seek(0)?;
-            }
+            main.seek(0)?;
             if let Some(copy) = copy {
                 self.rotated.push(Rotated { reader: copy, until: now });
                 return self.try_step(now);
@@ -336,6 +324,7 @@ impl Tail {
             reader.commit(&pending.mark);
         }
         pending.offsets.iter().for_each(|offset| self.world.positions.note(offset));
+        self.noted.get_mut().retain(|noted| !pending.offsets.contains(noted));
         if let Some(main) = &self.main {
             self.status.offset = main.offset;
         }
@@ -354,12 +343,13 @@ impl Tail {
 
     /// Closes rotated files whose time is over.
     fn let_go(&mut self, now: Timestamp) {
-        let (path, positions) = (&self.path, &self.world.positions);
+        let around = Around { noted: &self.noted, path: &self.path, real: &self.real, world: &self.world };
         self.rotated.retain(|rotated| {
             // What is not stored yet may have to be read again.
             let stays = now < rotated.until || rotated.reader.next != rotated.reader.offset;
             if !stays {
-                positions.release(rotated.reader.identity(), path);
+                around.note_copy(&rotated.reader);
+                around.world.positions.release(rotated.reader.identity(), around.path);
             }
             stays
         });
@@ -384,13 +374,14 @@ impl Tail {
     /// Lets go of rotated files that are too many, the oldest first. Whatever has not been read stays.
     fn let_go_of_surplus(&mut self) {
         let mut surplus = self.rotated.len().saturating_sub(MAX_LINGERING);
-        let (path, positions) = (&self.path, &self.world.positions);
+        let around = Around { noted: &self.noted, path: &self.path, real: &self.real, world: &self.world };
         self.rotated.retain(|Rotated { reader, .. }| {
             let is_read = reader.next == reader.offset && reader.size().is_ok_and(|size| size == reader.next);
             let goes = surplus > 0 && is_read;
             if goes {
                 surplus -= 1;
-                positions.release(reader.identity(), path);
+                around.note_copy(reader);
+                around.world.positions.release(reader.identity(), around.path);
             }
             !goes
         });
@@ -402,38 +393,13 @@ impl Tail {
     fn find_between(&mut self, opened: Option<Identity>, again: Option<Timestamp>, now: Timestamp) -> bool {
         let Some(gap) = &mut self.gap else { return false };
         gap.again = again;
-        let since = gap.last.checked_sub(LINGER).map_or(gap.first, |since| since.max(gap.first));
-        let between = self.written_since(since, opened);
+        let since = gap.since();
+        let read = self.rotated.iter().map(|rotated| &rotated.reader).chain(&self.main);
+        let between = self.around().written_since(since, opened, read);
         let found = !between.is_empty();
         self.rotated.extend(between.into_iter().map(|reader| Rotated { reader, until: now.plus(LINGER) }));
         self.let_go_of_surplus();
         found
-    }
-
-    fn written_since(&self, since: SystemTime, but: Option<Identity>) -> Vec<Reader> {
-        let mut found: Vec<(SystemTime, Reader)> = Vec::new();
-        for path in siblings_of(&self.path, &self.real) {
-            let Ok(metadata) = fs::metadata(&path) else { continue };
-            let id = identity(&metadata);
-            let is_other = metadata.is_file() && but != Some(id) && self.rotated.iter().all(|known| known.reader.identity() != id);
-            let Some(modified) = metadata.modified().ok().filter(|modified| is_other && *modified >= since) else { continue };
-            let Ok(reader) = Reader::open(&path) else { continue };
-            let known = self.world.positions.get(id);
-            let is_known =
-                known.is_some_and(|known| known.offset > 0 && reader.begins_as(known.offset, known.fingerprint).unwrap_or(true));
-            if is_known || reader.identity() != id || reader.begin(8).map_or(true, |head| siblings::compressed(&head).is_some()) {
-                continue;
-            }
-            // A copy of the file that was read has its lines, too.
-            let copies = self.rotated.iter().map(|rotated| &rotated.reader).chain(&self.main);
-            let is_copy = |read: &Reader| read.next > 0 && reader.is_copy_of(read).unwrap_or(true);
-            if copies.into_iter().any(is_copy) || self.world.positions.claim(id, &self.path).is_some() {
-                continue;
-            }
-            found.push((modified, reader));
-        }
-        found.sort_by_key(|(modified, _)| *modified);
-        found.into_iter().map(|(_, reader)| reader).collect()
     }
 
     /// Opens the path, and finds what was left unread of the file that had its name before.
@@ -474,15 +440,14 @@ impl Tail {
             } else if is_main {
                 tracing::info!(path = %self.path.display(), "a followed file was truncated meanwhile; it is read from its beginning");
                 self.status.truncations += 1;
-                let copy = siblings_of(&self.path, &self.real).find_map(|path| stored_copy(&stored, &path));
+                let copy = self.around().stored_copy(&stored);
                 self.rotated.extend(copy.map(|reader| Rotated { reader, until: now }));
-            } else if let Some(mut reader) = self.find_inode(stored.device, stored.inode)
-                && same(&reader)
-                && self.world.positions.claim(reader.identity(), &self.path).is_none()
-            {
-                reader.seek(stored.offset)?;
-                rotated_at.extend(reader.modified());
-                self.rotated.push(Rotated { reader, until: now.plus(LINGER) });
+            } else if let Some((reader, modified)) = self.around().rotated(&stored) {
+                let is_other = |reader: &Reader| self.world.positions.claim(reader.identity(), &self.path).is_some();
+                if !reader.as_ref().is_some_and(is_other) {
+                    rotated_at.extend(modified);
+                    self.rotated.extend(reader.map(|reader| Rotated { reader, until: now.plus(LINGER) }));
+                }
             }
         }
         if !rotated_at.is_empty() && resumed.is_none() {
@@ -601,7 +566,7 @@ impl Tail {
     }
 
     fn pending(&self, batch: LogBatch, raw: Vec<RawLine>, bytes: u64, mark: Mark, announces: bool) -> io::Result<Pending> {
-        let mut offsets = Vec::with_capacity(self.rotated.len() + 1);
+        let mut offsets = self.noted.lock().clone();
         for reader in self.rotated.iter().map(|rotated| &rotated.reader).chain(&self.main) {
             offsets.push(reader.position(&self.path, reader.next)?);
         }
@@ -623,15 +588,6 @@ impl Tail {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Finds a file that was rotated, beside its old name.
-    fn find_inode(&self, device: u64, inode: u64) -> Option<Reader> {
-        let is_it = |path: &PathBuf| fs::metadata(path).is_ok_and(|metadata| identity(&metadata) == (device, inode));
-        // A file that is renamed while the folder is read may be missed under both names.
-        let path = (0..3).find_map(|_| neighbours(&self.path, &self.real).find(is_it))?;
-        // Between the look and the opening it may have moved on again.
-        Reader::open(&path).ok().filter(|reader| reader.identity() == (device, inode))
     }
 
     fn note_following(&mut self) -> io::Result<()> {
@@ -679,37 +635,4 @@ impl Drop for Tail {
             self.world.positions.release(resting, &self.path);
         }
     }
-}
-
-/// Returns the files that rotation may have made of this one, beside its name and beside what it leads to.
-fn siblings_of(path: &Path, real: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let beside = (real != path).then(|| siblings::of(real));
-    siblings::of(path).chain(beside.into_iter().flatten())
-}
-
-/// Returns all files beside this one: one that is known by its inode may have any name.
-fn neighbours(path: &Path, real: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let folders =
-        [path, real].map(|path| path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned());
-    let second = (folders[0] != folders[1]).then(|| folders[1].clone());
-    let entries = [Some(folders[0].clone()), second].into_iter().flatten().flat_map(fs::read_dir).flatten();
-    entries.filter_map(Result::ok).map(|entry| entry.path())
-}
-
-/// Opens the copy that was made of `read` before it was truncated, if this is it and has lines that had not been read.
-fn copy_of(read: &Reader, path: &Path) -> Option<Reader> {
-    let mut reader = Reader::open(path).ok()?;
-    let is_copy = read.next >= MIN_COPY_BYTES && reader.is_copy_of(read).ok()? && reader.size().ok()? > read.next;
-    is_copy.then(|| reader.seek(read.next).ok())??;
-    Some(reader)
-}
-
-/// The same for a file of which only the stored position is known.
-fn stored_copy(stored: &FileOffset, path: &Path) -> Option<Reader> {
-    let mut reader = Reader::open(path).ok()?;
-    let is_copy = stored.offset >= MIN_COPY_BYTES
-        && reader.begins_as(stored.offset, stored.fingerprint).ok()?
-        && reader.size().ok()? > stored.offset;
-    is_copy.then(|| reader.seek(stored.offset).ok())??;
-    Some(reader)
 }

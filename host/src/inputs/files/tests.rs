@@ -17,7 +17,7 @@ use watchfire_types::{LogBatch, LogRecord, Timestamp};
 
 use super::follow::{Following, follow};
 use super::positions::Positions;
-use super::tail::{LINGER, Step, Tail, World};
+use super::tail::{Step, Tail, World};
 use super::*;
 use crate::clock::Clock;
 use crate::config::Multiline;
@@ -28,12 +28,12 @@ use crate::store::{Accepted, IngestError, StoreError};
 use crate::telemetry::SelfMetrics;
 
 /// A file, whoever follows it, and what has been stored.
-struct Stage {
+pub(super) struct Stage {
     folder: TempDir,
-    tail: Tail,
-    now: Timestamp,
+    pub(super) tail: Tail,
+    pub(super) now: Timestamp,
     stored: Vec<FileOffset>,
-    lines: Vec<String>,
+    pub(super) lines: Vec<String>,
     records: Vec<LogRecord>,
     input: FileInput,
     ticks: std::sync::atomic::AtomicU64,
@@ -41,13 +41,13 @@ struct Stage {
 
 /// Returns a tail of `path` that goes on from `stored`.
 fn tail(input: FileInput, path: PathBuf, stored: &[FileOffset]) -> Tail {
-    let world = World { host: None, zone: TimeZone::UTC, positions: Positions::new(stored) };
+    let world = World { host: None, zone: TimeZone::UTC, positions: Positions::new(stored), scratch: std::env::temp_dir() };
     let from_beginning = input.from_beginning;
     Tail::new(path, Arc::new(Input::new(input).unwrap()), world, stored, from_beginning)
 }
 
 impl Stage {
-    fn new(from_beginning: bool) -> Self {
+    pub(super) fn new(from_beginning: bool) -> Self {
         Self::with(FileInput { from_beginning, ..FileInput::default() })
     }
 
@@ -67,11 +67,11 @@ impl Stage {
         stage
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn append(&self, name: &str, text: &str) {
+    pub(super) fn append(&self, name: &str, text: &str) {
         let mut file = OpenOptions::new().create(true).append(true).open(self.path(name)).unwrap();
         file.write_all(text.as_bytes()).unwrap();
         // Later than the last one, as it is where writing takes longer than in a test.
@@ -79,17 +79,17 @@ impl Stage {
         file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_795_392_600 + ticks)).unwrap();
     }
 
-    fn rename(&self, from: &str, to: &str) {
+    pub(super) fn rename(&self, from: &str, to: &str) {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
     /// What `kill -9` and a new start do: only what was stored is left.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         let input = FileInput { paths: vec![self.path("log")], ..self.input.clone() };
         self.tail = tail(input, self.path("log"), &self.stored);
     }
 
-    fn store(&mut self, pending: &super::tail::Pending) {
+    pub(super) fn store(&mut self, pending: &super::tail::Pending) {
         for row in 0..pending.batch.len() {
             let record = pending.batch.record(row);
             self.lines.push(record.body.as_ref().display());
@@ -101,7 +101,7 @@ impl Stage {
         }
     }
 
-    fn look(&mut self) -> &mut Self {
+    pub(super) fn look(&mut self) -> &mut Self {
         for _ in 0..1_000 {
             let Step::Batch(pending) = self.tail.step(self.now, self.elapsed()) else { return self };
             self.store(&pending);
@@ -121,11 +121,11 @@ impl Stage {
         self
     }
 
-    fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.now.as_nanos())
     }
 
-    fn wait(&mut self, duration: Duration) -> &mut Self {
+    pub(super) fn wait(&mut self, duration: Duration) -> &mut Self {
         self.now = self.now.plus(duration);
         self
     }
@@ -188,68 +188,6 @@ fn a_batch_that_was_stored_but_not_noted_is_not_read_twice_after_a_restart() {
     stage.restart();
     stage.append("log", "two\n");
     assert_eq!(stage.look().lines, ["one", "two"]);
-}
-
-#[test]
-fn a_renamed_file_is_read_to_its_end_before_the_new_one() {
-    let mut stage = Stage::new(true);
-    stage.append("log", "1\n");
-    stage.look().append("log", "2\n");
-    stage.rename("log", "log.1");
-    stage.append("log.1", "3\n");
-    stage.append("log", "4\n");
-    assert_eq!(stage.look().lines, ["1", "2", "3", "4"]);
-    // Its writer has not noticed yet.
-    stage.append("log.1", "5\n6 without an end");
-    assert_eq!(stage.wait(Duration::from_secs(5)).look().lines[4..], ["5"]);
-    stage.wait(LINGER * 2).look().append("log.1", "too late\n");
-    assert_eq!(stage.wait(LINGER * 2).look().lines[5..], ["6 without an end", "too late"]);
-    assert_eq!(stage.wait(LINGER * 4).look().lines.len(), 7);
-    stage.append("log.1", "nobody listens\n");
-    assert_eq!(stage.look().lines.len(), 7);
-}
-
-#[test]
-fn a_file_that_was_rotated_while_the_host_was_down_is_found_by_its_inode() {
-    let mut stage = Stage::new(true);
-    stage.append("log", "1\n2\n");
-    stage.look().append("log", "3\n");
-    stage.rename("log", "log.1");
-    stage.append("log", "4\n");
-    stage.rename("log", "log.0");
-    stage.rename("log.1", "log.2");
-    stage.append("log", "5\n");
-    stage.restart();
-    // `log.0` came and went unseen.
-    assert_eq!(stage.look().lines, ["1", "2", "3", "4", "5"]);
-}
-
-#[test]
-fn a_restart_between_rotation_and_the_end_of_the_old_file_loses_nothing() {
-    let mut stage = Stage::new(true);
-    stage.append("log", "1\n");
-    stage.look().rename("log", "log.1");
-    stage.append("log", "2\n");
-    stage.look().append("log.1", "late\n");
-    stage.restart();
-    stage.append("log", "3\n");
-    assert_eq!(stage.look().lines, ["1", "2", "late", "3"]);
-}
-
-#[test]
-fn a_truncated_file_is_read_from_its_beginning_and_its_copy_to_the_end() {
-    let long = "x".repeat(100);
-    let mut stage = Stage::new(true);
-    stage.append("log", &format!("{long}\n1\n"));
-    stage.look().append("log", "2\n");
-    // logrotate's copytruncate.
-    fs::copy(stage.path("log"), stage.path("log.1")).unwrap();
-    fs::write(stage.path("log"), "").unwrap();
-    stage.append("log", "3\n");
-    assert_eq!(stage.look().lines, [&long, "1", "2", "3"]);
-    stage.restart();
-    stage.append("log", "4\n");
-    assert_eq!(stage.look().lines[4..], ["4"]);
 }
 
 #[test]
@@ -350,28 +288,6 @@ fn lines_become_records_with_their_prefix_their_file_and_their_service() {
     assert_eq!(second["attributes"]["k"], 1);
 }
 
-/// What happens to a file in the law below.
-#[derive(Clone, Debug)]
-enum Event {
-    Lines(usize),
-    Half,
-    Look,
-    Rotate,
-    Restart,
-    Crash,
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        4 => (0_usize..4).prop_map(Event::Lines),
-        1 => Just(Event::Half),
-        3 => Just(Event::Look),
-        1 => Just(Event::Rotate),
-        1 => Just(Event::Restart),
-        1 => Just(Event::Crash),
-    ]
-}
-
 /// Lines of logs and of stack traces, in any order and in pieces.
 fn scraps() -> impl Strategy<Value = Vec<Vec<&'static str>>> {
     let line = prop_oneof![
@@ -405,149 +321,6 @@ proptest! {
         let stored: Vec<&str> = stage.lines.iter().flat_map(|record| record.lines()).collect();
         prop_assert_eq!(stored, written);
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-    #[test]
-    fn whatever_happens_each_line_is_there_once_and_in_order(seen in any::<bool>(), events in proptest::collection::vec(event(), 1..40)) {
-        let mut stage = Stage::new(true);
-        stage.append("log", "");
-        stage.look();
-        let mut written = 0;
-        let mut rotations = 0;
-        for event in events {
-            match event {
-                Event::Lines(count) => for _ in 0..count {
-                    stage.append("log", &format!("line {written}\n"));
-                    written += 1;
-                },
-                Event::Half => {
-                    stage.append("log", "line ");
-                    stage.look();
-                    stage.append("log", &format!("{written}\n"));
-                    written += 1;
-                }
-                Event::Look => { stage.look(); }
-                Event::Rotate => {
-                    rotations += 1;
-                    if seen {
-                        stage.look();
-                    }
-                    stage.rename("log", &format!("log.{rotations}"));
-                    stage.append("log", "");
-                }
-                Event::Restart => {
-                    stage.restart();
-                    stage.look();
-                }
-                Event::Crash => {
-                    if let Step::Batch(pending) = stage.tail.step(stage.now, stage.elapsed()) {
-                        stage.store(&pending);
-                    }
-                    stage.restart();
-                    stage.look();
-                }
-            }
-        }
-        stage.look();
-        let expected: Vec<String> = (0..written).map(|number| format!("line {number}")).collect();
-        prop_assert_eq!(&stage.lines, &expected);
-    }
-}
-
-#[test]
-fn files_rotated_several_times_between_two_looks_are_all_read() {
-    let mut stage = Stage::new(true);
-    stage.append("log.2", "of another time\n");
-    stage.append("log", "1\n");
-    stage.look().append("log", "2\n");
-    for (number, name) in [(3, "log.3"), (4, "log.4"), (5, "log.5")] {
-        stage.rename("log", name);
-        stage.append("log", &format!("{number}\n"));
-    }
-    // Neither is a rotated file of this one.
-    stage.append("log.lock", "no\n");
-    fs::write(stage.path("log.6"), b"\x1f\x8b\x08no log\n").unwrap();
-    assert_eq!(stage.look().lines, ["1", "2", "3", "4", "5"]);
-    // Again, while nobody looks at all.
-    stage.append("log", "6\n");
-    stage.rename("log", "log.7");
-    stage.append("log", "7\n");
-    stage.rename("log", "log.8");
-    stage.append("log", "8\n");
-    stage.restart();
-    assert_eq!(stage.look().lines[5..], ["6", "7", "8"]);
-    assert!(stage.tail.status().rotations > 0);
-}
-
-#[test]
-fn a_file_that_came_and_went_while_the_path_was_empty_is_read() {
-    let mut stage = Stage::new(true);
-    stage.append("log", "1\n");
-    stage.look();
-    stage.append("log", "2\n");
-    stage.rename("log", "log.1");
-    stage.restart();
-    // Nothing has the path at this look.
-    stage.look();
-    stage.append("log", "3\n");
-    stage.rename("log", "log.2");
-    stage.append("log", "4\n");
-    stage.look();
-    assert_eq!(stage.lines, ["1", "2", "3", "4"]);
-}
-
-#[test]
-fn of_many_files_that_were_rotated_none_is_let_go_of_unread() {
-    let mut stage = Stage::new(true);
-    stage.append("log", "0\n");
-    stage.look();
-    for rotation in 1..=100 {
-        stage.rename("log", &format!("log.{rotation}"));
-        stage.append("log", &format!("{rotation}\n"));
-    }
-    stage.look();
-    assert_eq!(stage.lines, (0..=100).map(|number| number.to_string()).collect::<Vec<_>>());
-    stage.rename("log", "log.101");
-    stage.append("log", "last\n");
-    stage.look();
-    assert!(stage.tail.open_files() < 50, "{}", stage.tail.open_files());
-}
-
-#[test]
-fn a_writer_that_rotates_all_the_time_loses_nothing() {
-    let mut stage = Stage::new(true);
-    let path = stage.path("log");
-    fs::write(&path, "begin\n").unwrap();
-    stage.look();
-    let writer = std::thread::spawn(move || {
-        let mut lines = Vec::new();
-        for rotation in 0..400 {
-            fs::rename(&path, path.with_extension(rotation.to_string())).unwrap();
-            let mut file = fs::File::create(&path).unwrap();
-            for number in 0..fastrand::u32(1..4) {
-                lines.push(format!("{rotation} {number}"));
-                writeln!(file, "{rotation} {number}").unwrap();
-            }
-        }
-        lines
-    });
-    while !writer.is_finished() {
-        stage.look();
-    }
-    stage.wait(Duration::from_secs(2)).look();
-    let wanted = writer.join().unwrap();
-    let count = stage.lines.len();
-    stage.lines.retain(|line| line != "begin");
-    assert_eq!(stage.lines.len() + 1, count);
-    // Between files written in the same moment the order is not known.
-    stage.lines.sort();
-    assert_eq!(stage.lines, {
-        let mut wanted = wanted;
-        wanted.sort();
-        wanted
-    });
 }
 
 #[test]
@@ -751,6 +524,7 @@ async fn followed(
         clock: Clock::system(),
         self_metrics: self_metrics.clone(),
         parsers: Arc::new(Shouting),
+        scratch: std::env::temp_dir(),
         shutdown: shutdown.clone(),
     };
     let following = tokio::spawn(follow(vec![input], following));

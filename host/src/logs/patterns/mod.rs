@@ -51,6 +51,8 @@ pub struct Settings {
 pub(super) struct Shared {
     /// What has been merged and stored.
     pub(super) merges: RwLock<Merges>,
+    /// How often something was added to them.
+    pub(super) merge_count: AtomicU64,
     /// Up to which generation changes are stored.
     pub(super) stored: AtomicU64,
     /// Whether so many changes wait to be stored that no more should come.
@@ -66,6 +68,7 @@ impl Shared {
         if !merged.is_empty() {
             let mut merges = self.merges.write();
             merged.into_iter().for_each(|(from, into)| merges.add(from, into));
+            self.merge_count.fetch_add(1, Ordering::Release);
         }
         self.stored.store(generation, Ordering::Release);
     }

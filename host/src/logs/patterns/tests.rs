@@ -8,7 +8,10 @@ use watchfire_types::log::RecordHead;
 use watchfire_types::{Timestamp, ValueRef};
 
 use super::*;
+use crate::alerts::types::RecordFilter;
+use crate::app::adapters::matchers;
 use crate::clock::Clock;
+use crate::logs::types::LogFilter;
 use crate::logs::{LogSettings, Logs};
 use crate::store::Database;
 
@@ -177,6 +180,21 @@ async fn merged_patterns_stay_one_across_a_restart_and_a_new_day() {
     let store = store.restart();
     assert_eq!(family(&store), before);
     store.check();
+}
+
+#[tokio::test]
+async fn a_rule_over_a_pattern_follows_it_when_it_is_merged() {
+    let store = Store::new();
+    store.put("sshd", &["a line"]).await;
+    let line = store.logs.read_after(0, 1).unwrap();
+    let id = line.pattern[0];
+    let filter = LogFilter { text: "pattern:4711".into(), ..LogFilter::default() };
+    let matcher = matchers(store.logs.clone())(&RecordFilter { log: filter, errors: None });
+    assert!(!matcher.matches(&line, 0));
+    let mut unsaved = Unsaved::default();
+    unsaved.add(&mut Changes { merges: vec![(4_711, id)], ..Changes::default() });
+    store.logs.0.shared.patterns.committed(&mut unsaved);
+    assert!(matcher.matches(&line, 0));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod machine;
 mod payloads;
 mod plugins;
 mod ratio;
+mod redaction;
 mod report;
 mod rest;
 mod search;
@@ -71,6 +72,8 @@ enum Mode {
     Bulk(Load),
     /// Events of a Sentry SDK: per second, acknowledged durable, and grouped.
     Sentry(sentry::SentryLoad),
+    /// Ingest with redaction and without it, in turns: what it costs.
+    Redaction(Load),
     /// Lines in a followed file: lines per second, until all are searchable.
     Tail {
         /// Lines to write.
@@ -160,6 +163,7 @@ fn expand(mode: Mode) -> Vec<Mode> {
         Mode::LokiJson(Load { records: load.records.min(2_000_000), ..load.clone() }),
         Mode::Bulk(Load { records: load.records.min(2_000_000), ..load.clone() }),
         Mode::Tail { records: load.records.min(2_000_000) },
+        Mode::Redaction(Load { records: load.records.min(3_000_000), ..load.clone() }),
         Mode::Sentry(sentry::SentryLoad::usual()),
         Mode::Plugins,
         Mode::Ratio { records: 300_000, file: vec![] },
@@ -177,6 +181,7 @@ fn run(mode: &Mode, target: &Target) -> anyhow::Result<Report> {
         Mode::Loki(load) => ingest::measure(Protocol::LokiSnappy, load, target),
         Mode::LokiJson(load) => ingest::measure(Protocol::LokiJson, load, target),
         Mode::Bulk(load) => ingest::measure(Protocol::Bulk, load, target),
+        Mode::Redaction(load) => redaction::measure(load, target),
         Mode::Sentry(load) => sentry::measure(load, target),
         Mode::Tail { records } => tail::measure(*records, target),
         Mode::Rest { seconds } => rest::measure(Duration::from_secs(*seconds), target),
