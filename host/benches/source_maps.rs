@@ -37,7 +37,10 @@ fn program() -> (String, String, Vec<u32>) {
         let begin = minified.len();
         // Writing to a `String` cannot fail.
         let _ = write!(minified, "function {name}(e){{if(e>{number})throw new Error(\"order \"+e)}}");
-        let _ = writeln!(source, "function checkOrderNumber{number}(order) {{\n  if (order > {number}) throw new Error(`order ${{order}}`);\n}}");
+        let _ = writeln!(
+            source,
+            "function checkOrderNumber{number}(order) {{\n  if (order > {number}) throw new Error(`order ${{order}}`);\n}}"
+        );
         names.push(format!("\"checkOrderNumber{number}\""));
         let throw = begin + minified[begin..].find("throw").unwrap_or(0);
         throws.push(throw as u32 + 1);

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use watchfire_tasks::{chromium, node};
-use watchfire_tests::{Client, TestHost, eventually, output, run_node};
+use watchfire_tests::{Client, Installation, TestHost, eventually, output, run_node};
 
 /// A folder with a minified program, and what it needs to be uploaded and run.
 struct Shop {
@@ -20,7 +20,7 @@ impl Shop {
         let cli = node::binary("@sentry/cli-linux-x64/bin/sentry-cli")?;
         let folder = host.path(build);
         let built = run_node("source_maps_build.mjs", &[path(&folder), build])?;
-        let file = json(&built)["file"].as_str().expect("a file").to_owned();
+        let file = last_json(&built)["file"].as_str().expect("a file").to_owned();
         let minified = std::fs::read_to_string(&file).expect("it was built");
         assert!(!minified.contains("checkoutOrder") && !minified.contains("parsePrice"), "{minified}");
         Some(Self { cli, folder, file })
@@ -51,7 +51,7 @@ impl Shop {
     /// Runs the program under an SDK; returns the id of its event.
     fn run(&self, dsn: &str, release: &str) -> String {
         let said = run_node("source_maps_run.mjs", &[dsn, &self.file, release]).expect("there is a Node");
-        json(&said)["events"][0].as_str().expect("an event").to_owned()
+        last_json(&said)["events"][0].as_str().expect("an event").to_owned()
     }
 }
 
@@ -59,7 +59,7 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("the path is UTF-8")
 }
 
-fn json(said: &str) -> Value {
+fn last_json(said: &str) -> Value {
     serde_json::from_str(said.lines().last().unwrap_or_default()).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
@@ -125,7 +125,9 @@ async fn a_minified_error_is_shown_as_it_was_written() {
     let shown: Vec<String> = calls
         .iter()
         .take(4)
-        .map(|call| format!("{} {}:{}", call["function"].as_str().unwrap_or("-"), call["filename"].as_str().unwrap_or("-"), call["lineno"]))
+        .map(|call| {
+            format!("{} {}:{}", call["function"].as_str().unwrap_or("-"), call["filename"].as_str().unwrap_or("-"), call["lineno"])
+        })
         .collect();
     let file = |name: &str| format!("tests/node/shop/{name}");
     for (call, (function, name, line)) in shown.iter().zip([
@@ -143,7 +145,10 @@ async fn a_minified_error_is_shown_as_it_was_written() {
     let nearest = &calls[0];
     assert!(nearest["context_line"].as_str().expect("a line").contains("throw new PriceError("), "{nearest:#}");
     assert_eq!((nearest["in_app"].as_bool(), nearest["pre_context"].as_array().map(Vec::len)), (Some(true), Some(5)));
-    assert!(nearest["raw"]["filename"].as_str().or(nearest["raw"]["abs_path"].as_str()).expect("a file").ends_with("app.min.js"), "{nearest:#}");
+    assert!(
+        nearest["raw"]["filename"].as_str().or(nearest["raw"]["abs_path"].as_str()).expect("a file").ends_with("app.min.js"),
+        "{nearest:#}"
+    );
     assert_eq!(nearest["source_map"], missing["debug_id"]);
     assert!(event["stacktrace"].as_str().expect("a trace").contains("at parsePrice ("), "{event:#}");
     assert_eq!(issue["issue"]["culprit"], "money in parsePrice");
@@ -169,7 +174,10 @@ async fn a_minified_error_is_shown_as_it_was_written() {
         assert_eq!(missing.status, 404, "{}", missing.body);
     }
     let (issue, event) = placed(host.client(), &first).await;
-    assert_eq!((issue["issue"]["count"].as_u64(), event["source_maps"]["resolved"].as_u64().is_some_and(|calls| calls >= 4)), (Some(2), true));
+    assert_eq!(
+        (issue["issue"]["count"].as_u64(), event["source_maps"]["resolved"].as_u64().is_some_and(|calls| calls >= 4)),
+        (Some(2), true)
+    );
 }
 
 #[tokio::test]
@@ -188,7 +196,7 @@ async fn a_release_and_an_address_lead_to_the_map_too() {
     let minified = std::fs::read_to_string(&shop.file).expect("it was built");
     let at = |what: &str| minified.find(what).expect("it is there") + 1;
     let stack = format!("PriceError: x\n    at a ({}:1:{})", shop.file, at("throw"));
-    let record = serde_json::json!({"resourceLogs": [{"resource": {"attributes": [
+    let record = json!({"resourceLogs": [{"resource": {"attributes": [
         {"key": "service.name", "value": {"stringValue": issue["issue"]["service"]}},
         {"key": "service.version", "value": {"stringValue": "shop@1"}}]},
         "scopeLogs": [{"logRecords": [{"severityNumber": 17, "timeUnixNano": host.clock().now().as_nanos().to_string(),
@@ -250,7 +258,7 @@ async fn sentry_cli_is_told_what_is_wrong() {
     assert_eq!(send(form(&right)).await.status, 200);
     let assemble = client.post_json(
         "/api/0/organizations/o/artifactbundle/assemble/",
-        &serde_json::json!({"checksum": right, "chunks": [right], "projects": ["p"], "version": "shop@9"}),
+        &json!({"checksum": right, "chunks": [right], "projects": ["p"], "version": "shop@9"}),
     );
     let answer = assemble.await.ok().json();
     assert_eq!(answer["state"], "error", "{answer}");
@@ -268,9 +276,44 @@ async fn an_error_of_a_page_is_shown_as_it_was_written() {
     let (dsn, browser) = (dsn(&host).await, browser.display().to_string());
     let arguments = [dsn.as_str(), &browser, &shop.file];
     let Some(said) = run_node("source_maps_browser.mjs", &arguments) else { return };
-    let id = json(&said)["events"][0].as_str().expect("an event").to_owned();
+    let id = last_json(&said)["events"][0].as_str().expect("an event").to_owned();
     let (issue, event) = placed(host.client(), &id).await;
     let nearest = &calls(&event)[0];
     assert_eq!((nearest["function"].as_str(), nearest["lineno"].as_u64()), (Some("parsePrice"), Some(8)), "{event:#}");
     assert_eq!(issue["issue"]["culprit"], "money in parsePrice");
+}
+
+#[tokio::test]
+async fn a_kill_leaves_a_bundle_whole_or_its_parts_as_they_were() {
+    // What sentry-cli was seen to send.
+    let bundle = include_bytes!("../fuzz/seeds/source_map_bundle/bundle");
+    let sha1 = "5b758ad21fff8989b604c66051cc069e8a1dc178";
+    let mut form = format!("--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{sha1}\"\r\n\r\n").into_bytes();
+    form.extend_from_slice(bundle);
+    form.extend_from_slice(b"\r\n--B--\r\n");
+    let wanted = json!({"checksum": sha1, "chunks": [sha1], "projects": ["p"], "version": "shop@1"});
+    let assemble = |client: &Client| {
+        let address = "/api/0/organizations/o/artifactbundle/assemble/";
+        client.request(reqwest::Method::POST, address).json(&wanted)
+    };
+    for (point, stored) in [("source_maps.before_commit", 0), ("source_maps.after_commit", 1)] {
+        let installation = Installation::new(json!({}));
+        let mut host = installation.spawn(&[("WATCHFIRE_CRASH_AT", point)]);
+        let client = host.wait_ready().await.expect("it starts");
+        let first = client.try_send(assemble(&client)).await.expect("it answers");
+        assert_eq!(first.json(), json!({"state": "not_found", "missingChunks": [sha1]}));
+        let request = client.request(reqwest::Method::POST, "/api/0/organizations/o/chunk-upload/");
+        let request = request.header("content-type", "multipart/form-data; boundary=B").body(form.clone());
+        assert_eq!(client.try_send(request).await.map(|answer| answer.status), Some(200));
+        assert!(client.try_send(assemble(&client)).await.is_none_or(|answer| answer.status != 200), "{point}");
+        host.wait_exit().await;
+        drop(host);
+        let host = installation.start().await;
+        assert_eq!(bundles(host.client()).await.len(), stored, "{point}");
+        // No part has to be sent again, and nothing is stored twice.
+        let again = host.client().send(assemble(host.client())).await.ok().json();
+        assert_eq!(again, json!({"state": "ok", "missingChunks": []}));
+        let listed = bundles(host.client()).await;
+        assert_eq!((listed.len(), listed[0]["release"].as_str(), listed[0]["files"].as_u64()), (1, Some("shop@1"), Some(2)));
+    }
 }

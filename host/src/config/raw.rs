@@ -330,7 +330,7 @@ pub struct RawErrorTracking {
     pub in_app_exclude: Vec<String>,
     /// What errors are grouped by instead of what the host finds: the first rule that fits holds. Default: none.
     pub fingerprint_rules: Vec<RawFingerprintRule>,
-    /// Source maps of minified JavaScript, which sentry-cli uploads.
+    /// Source maps of minified JavaScript, which sentry-cli uploads. Default: all that is uploaded is kept, within bounds.
     pub source_maps: RawSourceMaps,
 }
 

@@ -132,10 +132,11 @@ impl SourceMaps {
         let work = move |transaction: &rusqlite::Transaction<'_>| {
             store::add(transaction, &bundle, &chunks, now)?;
             let removed = store::remove_beyond(transaction, most)?;
+            crash_point("source_maps.before_commit");
             Ok((removed, store::totals(transaction)?, bundle))
         };
         let (removed, totals, bundle) = inner.database.write(work).await?;
-        crash_point("source_maps.stored");
+        crash_point("source_maps.after_commit");
         // What was not found before may be now.
         inner.cache.clear();
         self.set_totals(totals);

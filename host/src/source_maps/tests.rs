@@ -190,7 +190,7 @@ async fn what_is_old_unused_or_incomplete_goes() {
     // Beyond the bytes, those go that were not used for longest.
     let mut noise = fastrand::Rng::with_seed(3);
     let mut large = |release: &str| {
-        let text: String = std::iter::repeat_with(|| noise.alphanumeric()).take(700_000).collect();
+        let text: String = std::iter::repeat_with(|| noise.alphanumeric()).take(900_000).collect();
         (bundle("", "", &text, MAP), release.to_owned())
     };
     for (bytes, release) in [large("shop@3"), large("shop@4")] {
