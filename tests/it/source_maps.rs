@@ -104,7 +104,7 @@ async fn a_minified_error_is_shown_as_it_was_written() {
     shop.inject();
 
     // Before its maps are there, it is as it was sent, and says what is missing.
-    let early = shop.run(&dsn, "");
+    let early = shop.run(&dsn, "shop@1");
     let (minified, event) = placed(host.client(), &early).await;
     assert_eq!(event["source_maps"]["resolved"], 0);
     let missing = &event["source_maps"]["missing"][0];
@@ -118,7 +118,7 @@ async fn a_minified_error_is_shown_as_it_was_written() {
     assert_eq!((listed.len(), listed[0]["files"].as_u64(), listed[0]["project"].as_str()), (1, Some(2), Some("p")), "{listed:#?}");
     assert_eq!(listed[0]["debug_ids"][0], missing["debug_id"]);
 
-    let first = shop.run(&dsn, "");
+    let first = shop.run(&dsn, "shop@1");
     let (issue, event) = placed(host.client(), &first).await;
     assert_ne!(issue["issue"]["id"], minified["issue"]["id"], "what came before its maps stays where it is");
     let calls = calls(&event);
@@ -256,11 +256,9 @@ async fn sentry_cli_is_told_what_is_wrong() {
     // It says which checksum the chunk has.
     let right = wrong.body.split("checksum ").nth(1).and_then(|rest| rest.get(..40)).expect("a checksum").to_owned();
     assert_eq!(send(form(&right)).await.status, 200);
-    let assemble = client.post_json(
-        "/api/0/organizations/o/artifactbundle/assemble/",
-        &json!({"checksum": right, "chunks": [right], "projects": ["p"], "version": "shop@9"}),
-    );
-    let answer = assemble.await.ok().json();
+    let wanted = json!({"checksum": right, "chunks": [right], "projects": ["p"], "version": "shop@9"});
+    let assembled = client.post_json("/api/0/organizations/o/artifactbundle/assemble/", &wanted).await;
+    let answer = assembled.ok().json();
     assert_eq!(answer["state"], "error", "{answer}");
     assert!(answer["detail"].as_str().expect("a reason").contains("no zip archive"), "{answer}");
     assert_eq!(bundles(client).await.len(), 1);

@@ -112,7 +112,9 @@ pub(super) fn totals(connection: &Connection) -> rusqlite::Result<Totals> {
 
 /// Returns the id of the bundle, if it has been uploaded already, and notes that somebody wants it.
 pub(super) fn touch(transaction: &Transaction<'_>, of: &NewBundle, now: Timestamp) -> rusqlite::Result<Option<i64>> {
-    let sql = "UPDATE bundles SET used_at = max(used_at, ?4) WHERE checksum = ?1 AND release = ?2 AND dist = ?3 RETURNING id";
+    // Where nobody asks for a release, the bundle's own was noted.
+    let sql = "UPDATE bundles SET used_at = max(used_at, ?4)
+        WHERE checksum = ?1 AND (?2 = '' OR release = ?2) AND (?3 = '' OR dist = ?3) RETURNING id";
     transaction.query_row(sql, params![of.checksum, of.release, of.dist, nanos(now)], |row| row.get(0)).optional()
 }
 
