@@ -169,7 +169,7 @@ async fn a_minified_error_is_shown_as_it_was_written() {
     for bundle in bundles(host.client()).await {
         let address = format!("/api/v1/source-maps/{}", bundle["id"].as_str().expect("an id"));
         let deleted = host.client().send(host.client().request(reqwest::Method::DELETE, &address)).await;
-        assert_eq!(deleted.status, 204, "{}", deleted.body);
+        assert_eq!((deleted.status, deleted.json()), (200, json!({"removed": bundle["id"]})));
         let missing = host.client().send(host.client().request(reqwest::Method::DELETE, &address)).await;
         assert_eq!(missing.status, 404, "{}", missing.body);
     }
@@ -313,5 +313,14 @@ async fn a_kill_leaves_a_bundle_whole_or_its_parts_as_they_were() {
         assert_eq!(again, json!({"state": "ok", "missingChunks": []}));
         let listed = bundles(host.client()).await;
         assert_eq!((listed.len(), listed[0]["release"].as_str(), listed[0]["files"].as_u64()), (1, Some("shop@1"), Some(2)));
+
+        let told = installation.run_against(&host, &["errors", "source-maps", "list"]).expect(0).stdout;
+        assert!(told.contains("shop@1") && told.contains("c662140f-c9aa-5928-892a-5f717e3ddc7b"), "{told}");
+        let id = listed[0]["id"].as_str().expect("an id");
+        installation.run_against(&host, &["errors", "source-maps", "remove", id]).expect(0);
+        let gone = installation.run_against(&host, &["errors", "source-maps", "remove", id]).expect(1).stderr;
+        assert!(gone.contains("source-maps list"), "{gone}");
+        installation.run_against(&host, &["errors", "source-maps", "remove", "--release", "shop@1"]).expect(1);
+        assert_eq!(bundles(host.client()).await.len(), 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::args::SourceMapsAction;
 use super::client::Client;
@@ -67,9 +67,9 @@ async fn remove(ids: &[String], release: Option<&str>, client: &Client, json: bo
         None => ids.to_vec(),
     };
     for id in &ids {
-        client.delete(SOURCE_MAPS, id).await?;
+        let answer = client.delete(SOURCE_MAPS, id).await?;
         if json {
-            writeln!(out, "{}", json!({"removed": id}))?;
+            writeln!(out, "{answer}")?;
         } else {
             say(format_args!("source maps {id} are deleted"));
         }

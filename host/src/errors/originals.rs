@@ -302,15 +302,14 @@ pub fn of_text(text: &str, release: &str, originals: &dyn Originals) -> Option<(
 fn call_of(line: &str) -> Option<(&str, Call<'_>, bool)> {
     let body = line.trim();
     let indent = &line[..line.len() - line.trim_start().len()];
-    let (function, location, is_v8) = match body.strip_prefix("at ") {
-        Some(rest) => match rest.strip_suffix(')').and_then(|rest| rest.rsplit_once(" (")) {
+    let (function, location, is_v8) = if let Some(rest) = body.strip_prefix("at ") {
+        match rest.strip_suffix(')').and_then(|rest| rest.rsplit_once(" (")) {
             Some((function, location)) => (function, location, true),
             None => ("", rest.strip_prefix("async ").unwrap_or(rest), true),
-        },
-        None => {
-            let (function, location) = body.split_once('@')?;
-            (function, location, false)
         }
+    } else {
+        let (function, location) = body.split_once('@')?;
+        (function, location, false)
     };
     let (rest, column) = location.rsplit_once(':')?;
     let (file, line) = rest.rsplit_once(':')?;

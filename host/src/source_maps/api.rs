@@ -1,7 +1,6 @@
 //! What source maps there are, over HTTP.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::routing::{delete, get};
 use axum::{Json, Router};
 use serde::Serialize;
@@ -27,6 +26,13 @@ pub struct Bundles {
     pub bundles: Vec<BundleView>,
 }
 
+/// What was deleted.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Removed {
+    /// The bundle.
+    pub removed: String,
+}
+
 /// Lists the source maps that were uploaded.
 #[utoipa::path(
     get, path = "/api/v1/source-maps", tag = "source maps",
@@ -42,15 +48,15 @@ async fn list(State(maps): State<SourceMaps>, params: Params) -> Result<Json<Bun
 /// Deletes a bundle of source maps. Events that were resolved with it stay as they are.
 #[utoipa::path(
     delete, path = "/api/v1/source-maps/{id}", tag = "source maps", params(("id" = String, Path, description = "as the list says it")),
-    responses((status = 204, description = "deleted"), (status = 404, body = ErrorBody)),
+    responses((status = 200, body = Removed), (status = 404, body = ErrorBody)),
 )]
-async fn remove(State(maps): State<SourceMaps>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+async fn remove(State(maps): State<SourceMaps>, Path(id): Path<String>) -> Result<Json<Removed>, ApiError> {
     let found = match id.parse() {
         Ok(number) => maps.remove(number).await?,
         Err(_) => false,
     };
     if found {
-        Ok(StatusCode::NO_CONTENT)
+        Ok(Json(Removed { removed: id }))
     } else {
         Err(ApiError::not_found(format!(
             "there is no bundle `{id}` of source maps: `watchfire errors source-maps list` lists them"

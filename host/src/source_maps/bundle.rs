@@ -148,13 +148,11 @@ pub fn debug_id_of(text: &str) -> Option<String> {
 /// Returns 32 digits as debug ids are written.
 #[must_use]
 pub fn written(digits: &str) -> String {
-    match digits.as_bytes() {
-        bytes if bytes.len() == 32 && digits.is_ascii() => {
-            let [a, b, c, d, e] = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
-            format!("{a}-{b}-{c}-{d}-{e}")
-        }
-        _ => digits.to_owned(),
+    if digits.len() != 32 || !digits.is_ascii() {
+        return digits.to_owned();
     }
+    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    parts.join("-")
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl Cache {
     }
 
     /// Keeps what was read in `generation`. The last one stays, however large it is: the next call of the same file needs it.
-    pub(super) fn put(&self, key: Key, slot: Slot, generation: u64) {
+    pub(super) fn put(&self, key: &Key, slot: Slot, generation: u64) {
         let state = &mut *self.state.lock();
         if state.generation != generation {
             return;
@@ -84,7 +84,7 @@ impl Cache {
         }
         while state.bytes > self.most_bytes || state.slots.len() > MAX_ENTRIES {
             let is_wanted = |slot: &Slot| state.bytes <= self.most_bytes || slot.size_bytes() > 0;
-            let others = state.slots.iter().filter(|(other, (slot, _))| **other != key && is_wanted(slot));
+            let others = state.slots.iter().filter(|(other, (slot, _))| *other != key && is_wanted(slot));
             let Some(oldest) = others.min_by_key(|(_, (_, used))| *used).map(|(other, _)| other.clone()) else { return };
             if let Some((gone, _)) = state.slots.remove(&oldest) {
                 state.bytes -= gone.size_bytes();
@@ -125,7 +125,7 @@ mod tests {
         let cache = Cache::new(2_500);
         let put = |name: &str, bytes: usize| {
             let generation = cache.get(&key(name)).err().unwrap();
-            cache.put(key(name), map(bytes), generation);
+            cache.put(&key(name), map(bytes), generation);
         };
         put("a", 1_000);
         put("b", 1_000);
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(cache.size().0, 1);
         let generation = cache.get(&key("d")).err().unwrap();
         cache.clear();
-        cache.put(key("d"), map(1), generation);
+        cache.put(&key("d"), map(1), generation);
         assert_eq!(cache.size(), (0, 0), "it was read before something else was stored");
     }
 }

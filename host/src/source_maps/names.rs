@@ -127,9 +127,8 @@ fn holds(bytes: &[u8], body: Body, at: usize) -> bool {
             for (_, byte) in Code::new(bytes, begin, at) {
                 match byte {
                     b'(' | b'[' | b'{' => depth += 1,
-                    b')' | b']' | b'}' if depth == 0 => return false,
+                    b')' | b']' | b'}' | b',' | b';' if depth == 0 => return false,
                     b')' | b']' | b'}' => depth -= 1,
-                    b',' | b';' if depth == 0 => return false,
                     _ => {}
                 }
             }

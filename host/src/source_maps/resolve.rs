@@ -67,7 +67,7 @@ impl SourceMaps {
             Ok((map, bundles)) => Slot::Map(Arc::new(map), bundles),
             Err(reason) => Slot::None(reason.into()),
         };
-        self.0.cache.put(key.clone(), slot.clone(), generation);
+        self.0.cache.put(key, slot.clone(), generation);
         Ok(slot)
     }
 

@@ -70,8 +70,9 @@ impl<'de> Deserialize<'de> for Shape {
                             shape.is_map = true;
                             shape.mappings += map.next_value::<Separators>()?.0;
                         }
-                        "names" | "sources" | "sourcesContent" => shape.names += map.next_value::<Scalars>()?.0,
-                        "file" | "sourceRoot" => shape.names += map.next_value::<Scalars>()?.0,
+                        "names" | "sources" | "sourcesContent" | "file" | "sourceRoot" => {
+                            shape.names += map.next_value::<Scalars>()?.0;
+                        }
                         "sections" => {
                             shape.is_map = true;
                             shape.add(&map.next_value::<Sections>()?.0);
