@@ -318,7 +318,7 @@ async fn a_kill_leaves_a_bundle_whole_or_its_parts_as_they_were() {
         assert!(told.contains("shop@1") && told.contains("c662140f-c9aa-5928-892a-5f717e3ddc7b"), "{told}");
         let id = listed[0]["id"].as_str().expect("an id");
         installation.run_against(&host, &["errors", "source-maps", "remove", id]).expect(0);
-        let gone = installation.run_against(&host, &["errors", "source-maps", "remove", id]).expect(1).stderr;
+        let gone = installation.run_against(&host, &["errors", "source-maps", "remove", id]).expect(2).stderr;
         assert!(gone.contains("source-maps list"), "{gone}");
         installation.run_against(&host, &["errors", "source-maps", "remove", "--release", "shop@1"]).expect(1);
         assert_eq!(bundles(host.client()).await.len(), 0);
