@@ -189,6 +189,12 @@ pub const OWN: &[Entry] = &[
         "What Sentry SDKs say that they did not send, by category and reason.",
     ),
     entry(
+        "watchfire_sentry_repeated_events_total",
+        Counter,
+        &[],
+        "Events of Sentry SDKs that were stored already, as their SDK got no answer, and were dropped with what came with them.",
+    ),
+    entry(
         "watchfire_storage_state",
         Gauge,
         &[],
