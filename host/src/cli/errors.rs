@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::{ErrorsAction, ErrorsArgs, IssueFilter};
 use super::client::Client;
+use super::issue_event;
 use super::output::{Output, say};
 use super::table::{Table, Times, count, json_lines, rows, text};
 use super::{Answer, Exit};
@@ -189,7 +190,7 @@ fn sparkline(counts: &[Value]) -> String {
     counts.into_iter().map(bar).collect()
 }
 
-/// Tells one issue: its fields, why events are taken for it, what happened to it, and its last occurrences.
+/// Tells one issue: its fields, why events are taken for it, what happened to it, and its last occurrences, the newest with what was around it.
 fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
     let times = Times::here();
     let fields: Vec<_> = detail["issue"].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).collect();
@@ -252,12 +253,10 @@ fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
         writeln!(out, "\nwhat happened")?;
         table.write(out)?;
     }
-    for event in rows(detail, "events") {
-        let heading = format!("{} seq {}: {}", times.short(&event["timestamp"]), text(&event["seq"]), text(&event["message"]));
-        writeln!(out, "\n{}", heading.replace(char::is_control, " "))?;
-        let shown = |key: &str| event[key].as_str().filter(|text| !text.is_empty());
-        for line in shown("stacktrace").or_else(|| shown("body")).unwrap_or_default().lines() {
-            writeln!(out, "  {}", line.replace('\t', "    ").replace(char::is_control, " "))?;
+    for (index, event) in rows(detail, "events").iter().enumerate() {
+        issue_event::event(event, &times, out)?;
+        if index == 0 {
+            issue_event::around(event, &times, out)?;
         }
     }
     Ok(())
