@@ -13,6 +13,7 @@ use watchfire_types::Severity;
 use super::duration::HumanDuration;
 use super::{Config, LogFormat};
 use crate::delivery::types::{SmtpTls, WebhookBody};
+use crate::errors::rules::FingerprintRule;
 
 pub use super::raw_conditions::{RawErrorCondition, RawFindingCondition, RawIssueCondition, RawLogCondition};
 pub use super::raw_detectors::RawDetectors;
@@ -329,27 +330,7 @@ pub struct RawErrorTracking {
     /// Calls that are a library's. What `in_app_include` names stays the application's. Default: none.
     pub in_app_exclude: Vec<String>,
     /// What errors are grouped by instead of what the host finds: the first rule that fits holds. Default: none.
-    pub fingerprint_rules: Vec<RawFingerprintRule>,
-}
-
-/// Groups errors by something else. All that is given must fit, with `*` for any text, in any case.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawFingerprintRule {
-    /// The class of the exception, or of one of its causes. Default: any.
-    #[serde(rename = "type")]
-    pub kind: Option<String>,
-    /// What it said. Default: any.
-    pub message: Option<String>,
-    /// `service.name`. Default: any.
-    pub service: Option<String>,
-    /// The module of one of its calls. Default: any.
-    pub module: Option<String>,
-    /// The function of one of its calls. Default: any.
-    pub function: Option<String>,
-    /// What these errors are grouped by: texts, with `{{ default }}` for what the host finds, and `{{ type }}`, `{{ message }}`,
-    /// `{{ service }}`, `{{ function }}`, `{{ module }}`, `{{ transaction }}`, `{{ level }}` for what the error says. Required.
-    pub fingerprint: Vec<String>,
+    pub fingerprint_rules: Vec<FingerprintRule>,
 }
 
 /// Rules, and who is told.
