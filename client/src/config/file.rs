@@ -84,10 +84,10 @@ impl Config {
 fn read(path: &Path) -> Result<Value, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
     let is_toml = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("toml"));
-    serde_json::from_str(&text).map_err(|error| match is_toml {
-        true => "the client reads JSON only; the host reads TOML, too".to_owned(),
-        false => format!("is no JSON: {error}"),
-    })
+    let why = |error: serde_json::Error| {
+        if is_toml { "the client reads JSON only; the host reads TOML, too".to_owned() } else { format!("is no JSON: {error}") }
+    };
+    serde_json::from_str(&text).map_err(why)
 }
 
 /// Reads a duration as the host does: whole seconds, or numbers with a unit each, such as `90s` and `1h30m`.
