@@ -170,7 +170,7 @@ impl Host {
         let input_state =
             InputState::new(logs.clone(), metrics.clone(), config.server.max_request_bytes, own.clone(), clock.clone());
         let guard = Guard::new(config.server.token.clone());
-        let seen = Seen::unfilled();
+        let (seen, filling) = Seen::unfilled();
         let sentry = SentryInput {
             key: dsn_key,
             projects: Arc::new(config.error_tracking.projects.clone()),
@@ -178,7 +178,7 @@ impl Host {
             guard: guard.clone(),
             patience: inputs::sentry::PATIENCE,
             external_url: external_url.clone(),
-            seen: seen.clone(),
+            seen,
         };
         let router = router(&parts, &input_state, &sentry, &own, &shutdown);
 
@@ -186,7 +186,7 @@ impl Host {
         // Only events wait for this, and not for long.
         tasks.spawn_blocking({
             let (logs, since) = (logs.clone(), clock.now().minus(sentry_events::LOOKED_BACK));
-            move || seen.fill(sentry_events::stored(&logs, since))
+            move || filling.fill(sentry_events::stored(&logs, since))
         });
         let connections = Connections::new(&own);
         for listener in otlp_listener.into_iter().chain(grpc_listener) {

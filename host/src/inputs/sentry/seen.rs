@@ -1,7 +1,7 @@
 //! Events that are stored already: an SDK that got no answer sends its envelope again, with the same id in it.
 //!
 //! Sentry's protocol: an event's id is unique within its project, and a second event of the same id is dropped (develop.sentry.dev, "Event
-//! Payloads"). Kept in memory are hashes of the ids; after a restart the log, which has them all, tells the latest (see [`Seen::fill`]).
+//! Payloads"). Kept in memory are hashes of the ids; after a restart the log, which has them all, tells the latest (see [`Filling`]).
 //!
 //! **Invariant:** what is answered as known is durable. **Invariant:** of two requests at the same time that have the same event, one stores
 //! it; the other one waits, and stores it if the first could not.
@@ -65,21 +65,11 @@ impl Seen {
         Self(Arc::new(Inner { hasher: RandomState::new(), state, ready: watch::Sender::new(ready) }))
     }
 
-    /// Returns one that lets nobody store an event before it has been filled.
+    /// Returns one that lets nobody store an event before it has been filled, and what fills it.
     #[must_use]
-    pub fn unfilled() -> Self {
-        Self::new(false)
-    }
-
-    /// Adds events, by project and id, that were stored before the start, the oldest first. Called once.
-    pub fn fill(&self, events: impl IntoIterator<Item = (u64, String)>) {
-        {
-            let mut state = self.0.state.lock();
-            for (project, id) in events {
-                state.remember(self.hash(project, &id));
-            }
-        }
-        self.0.ready.send_replace(true);
+    pub fn unfilled() -> (Self, Filling) {
+        let seen = Self::new(false);
+        (seen.clone(), Filling(seen))
     }
 
     /// Returns the right to store event `id` of `project`; `None` if it is stored. Waits while somebody else stores it.
@@ -109,6 +99,25 @@ impl Seen {
 
     fn hash(&self, project: u64, id: &str) -> u64 {
         self.0.hasher.hash_one((project, id))
+    }
+}
+
+/// Tells which events were stored before the start. Dropped, it lets events in, whatever is known.
+pub struct Filling(Seen);
+
+impl Filling {
+    /// Adds events, by project and id, the oldest first.
+    pub fn fill(self, events: impl IntoIterator<Item = (u64, String)>) {
+        let mut state = self.0.0.state.lock();
+        for (project, id) in events {
+            state.remember(self.0.hash(project, &id));
+        }
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.0.0.ready.send_replace(true);
     }
 }
 
@@ -172,17 +181,20 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_stores_before_what_was_stored_is_known() {
-        let seen = Seen::unfilled();
+        let (seen, filling) = Seen::unfilled();
         let mut early = Box::pin(seen.claim(1, ID));
         assert!((&mut early).now_or_never().is_none());
-        seen.fill([(1, ID.to_owned())]);
+        filling.fill([(1, ID.to_owned())]);
         assert!(early.await.is_none());
+        let (seen, filling) = Seen::unfilled();
+        drop(filling);
+        assert!(seen.claim(1, ID).await.is_some());
     }
 
     #[tokio::test]
     async fn the_oldest_make_room() {
-        let seen = Seen::default();
-        seen.fill((0..=REMEMBERED).map(|number| (1, number.to_string())));
+        let (seen, filling) = Seen::unfilled();
+        filling.fill((0..=REMEMBERED).map(|number| (1, number.to_string())));
         assert!(seen.claim(1, "0").await.is_some());
         assert!(seen.claim(1, "1").await.is_none());
         let state = seen.0.state.lock();
