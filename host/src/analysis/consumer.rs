@@ -19,7 +19,6 @@ use super::engine::{self, LONGEST_WAIT, Portions, Unsaved, Verdict};
 use super::filter::Filter;
 use super::store::{self, StoredKv};
 use super::types::{AnalyzerState, Commit, NewFinding, Progress, Quarantined, RECORDS_MISSED, SavedState};
-use crate::plugins::kv::KvBackend;
 use crate::plugins::{AnalyzerInput, CallError, OnFailure, wire};
 use crate::store::StoreError;
 use crate::store::crash::crash_point;

@@ -13,7 +13,7 @@ use crate::alerts::events::Event;
 use crate::analysis::types::Standing;
 use crate::clock::Clock;
 use crate::plugins::Subscription;
-use crate::plugins::kv::{Kv, KvChanges};
+use crate::plugins::kv::{Kv, KvBackend, KvChanges};
 use crate::store::Database;
 use crate::telemetry::SelfMetrics;
 
