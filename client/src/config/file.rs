@@ -93,6 +93,8 @@ fn read(path: &Path) -> Result<Value, String> {
 /// Reads a duration as the host does: whole seconds, or numbers with a unit each, such as `90s` and `1h30m`.
 fn duration(value: &Value) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    /// A hundred years, in milliseconds.
+    const LONGEST: u64 = 100 * 365 * 86_400_000;
     let wrong = || format!("expected whole seconds, or text such as `90s` or `1h30m`, found {value}");
     let milliseconds = match value {
         Value::Number(number) => number.as_u64().and_then(|seconds| seconds.checked_mul(1_000)),
@@ -112,7 +114,7 @@ fn duration(value: &Value) -> Result<Duration, String> {
         }
         _ => None,
     };
-    match milliseconds {
+    match milliseconds.filter(|milliseconds| *milliseconds <= LONGEST) {
         Some(0) => Err("expected more than nothing".to_owned()),
         Some(milliseconds) => Ok(Duration::from_millis(milliseconds)),
         None => Err(wrong()),
