@@ -211,6 +211,7 @@ impl Host {
             let (analysis, records, stop) = (analysis.clone(), Arc::new(logs.clone()), shutdown.clone());
             tasks.spawn(watched("log_analysis", ended.clone(), async move { analysis.run(plugins, records, stop).await }));
         }
+        let parsers: Arc<dyn inputs::LineParser> = Arc::new(parsers);
         let follow = inputs::files::follow(
             config.inputs.files.clone(),
             inputs::files::Following {
@@ -218,7 +219,7 @@ impl Host {
                 statuses: files,
                 clock: clock.clone(),
                 self_metrics: own.clone(),
-                parsers: Arc::new(parsers),
+                parsers: Arc::clone(&parsers),
                 scratch: data.clone(),
                 shutdown: shutdown.clone(),
             },
@@ -228,9 +229,14 @@ impl Host {
         let listen = syslog.run(syslog_statuses, Arc::new(logs.clone()), clock.clone(), kept.syslog.clone(), shutdown.clone());
         tasks.spawn(watched("inputs.syslog", ended.clone(), listen));
         if let Some(input) = config.inputs.stdin.clone() {
-            let (clock, own, stop) = (clock.clone(), own.clone(), shutdown.clone());
-            let lines = inputs::stdin::Lines::of_standard_input();
-            let follow = inputs::stdin::follow(input, lines, Arc::new(logs.clone()), clock, own, stop);
+            let reading = inputs::stdin::Reading {
+                sink: Arc::new(logs.clone()),
+                parsers,
+                clock: clock.clone(),
+                self_metrics: own.clone(),
+                shutdown: shutdown.clone(),
+            };
+            let follow = inputs::stdin::follow(input, inputs::stdin::Lines::of_standard_input(), reading);
             tasks.spawn(watched("inputs.stdin", ended.clone(), unfailing(follow)));
         }
         if let Some(input) = config.inputs.journald.clone() {

@@ -14,7 +14,7 @@ use super::raw::{
 use super::shape::join;
 use super::{
     Alerting, Config, ErrorTracking, FileInput, Inputs, JournaldInput, LogAnalysis, LogFormat, Logging, Performance, Secret,
-    Server, StdinInput, Storage, files, receivers, redaction, secrets, starter, syslog,
+    Server, Storage, files, receivers, redaction, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 use crate::errors::rules::GroupingRules;
@@ -146,7 +146,7 @@ impl Checker<'_> {
 
     fn inputs(&mut self, raw: RawInputs) -> Inputs {
         let journald = raw.journald.map(|journald| self.journald(journald));
-        let stdin = raw.stdin.map(|stdin| StdinInput { service: stdin.service });
+        let stdin = raw.stdin.map(|stdin| files::of_stdin(self, stdin));
         let syslog = syslog::check(self, raw.syslog);
         let Some(files) = raw.files else {
             let system = self.environment.system_logs().iter();

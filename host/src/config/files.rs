@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::check::Checker;
-use super::raw::{RawFileInput, RawMultiline};
+use super::raw::{RawFileInput, RawMultiline, RawStdin};
 use super::{FileInput, Multiline};
 use crate::inputs::files::glob::{Exclude, Pattern};
 use crate::inputs::formats::Format;
@@ -14,6 +14,17 @@ use crate::nearest::did_you_mean;
 pub(super) fn check(checker: &mut Checker<'_>, files: Vec<RawFileInput>) -> Vec<FileInput> {
     let mut seen: HashSet<PathBuf> = HashSet::new();
     files.into_iter().enumerate().map(|(index, file)| one(checker, &format!("inputs.files[{index}]"), file, &mut seen)).collect()
+}
+
+/// Returns how standard input is read.
+pub(super) fn of_stdin(checker: &mut Checker<'_>, raw: RawStdin) -> FileInput {
+    let at = "inputs.stdin";
+    FileInput {
+        service: raw.service,
+        format: raw.format.as_deref().map_or(Format::Auto, |name| format(checker, &format!("{at}.format"), name)),
+        multiline: raw.multiline.map_or_else(Multiline::default, |raw| multiline(checker, &format!("{at}.multiline"), raw)),
+        ..FileInput::default()
+    }
 }
 
 fn one(checker: &mut Checker<'_>, at: &str, raw: RawFileInput, seen: &mut HashSet<PathBuf>) -> FileInput {

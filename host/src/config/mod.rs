@@ -121,15 +121,8 @@ pub struct Inputs {
     pub syslog: Vec<SyslogInput>,
     /// The systemd journal to follow, if it is.
     pub journald: Option<JournaldInput>,
-    /// How standard input is read, if it is.
-    pub stdin: Option<StdinInput>,
-}
-
-/// How standard input is read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StdinInput {
-    /// `service.name` for lines that do not say theirs.
-    pub service: Option<String>,
+    /// How standard input is read, if it is: as a file without a path.
+    pub stdin: Option<FileInput>,
 }
 
 /// The systemd journal to follow.

@@ -138,13 +138,19 @@ pub struct RawInputs {
     pub stdin: Option<RawStdin>,
 }
 
-/// How standard input is read: a record for each line.
+/// How standard input is read: as the lines of a file are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawStdin {
     /// `service.name` for lines that do not say theirs. Default: what a syslog prefix says, else `stdin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
+    /// What its lines are, as `format` of a file: a format's name, or `parser:NAME` for a component. Default: `auto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Which lines are one record. Default: stack traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<RawMultiline>,
 }
 
 /// The systemd journal to follow, through `journalctl`.

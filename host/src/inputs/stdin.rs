@@ -1,22 +1,26 @@
-//! Standard input as an input: `app | watchfire start --stdin`. Each line is read as those of [`super::ndjson`] are.
+//! Standard input as an input: `app | watchfire start --stdin`. Its lines are read as those of followed files are.
 //!
 //! What was read cannot be read again, so it is handed over even while the host stops, and the writer waits while the store is busy:
 //! nothing is read ahead but what fits into a small queue.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::LogSink;
-use super::ndjson::{self, Defaults, MAX_LINE_BYTES};
+use super::files::stream::{LineStream, Taken};
+use super::ndjson::MAX_LINE_BYTES;
+use super::{LineParser, LineSource, LogSink};
 use crate::clock::Clock;
-use crate::config::StdinInput;
+use crate::config::FileInput;
 use crate::store::IngestError;
 use crate::telemetry::SelfMetrics;
+
+/// The input's name.
+const INPUT: &str = "stdin";
 
 /// How long to gather lines, so that a chatty program does not cause a commit for each.
 const GATHER: Duration = Duration::from_millis(20);
@@ -79,64 +83,82 @@ fn pump(source: impl Read, sender: &mpsc::Sender<Vec<u8>>) {
     }
 }
 
-/// Stores lines until their end or `shutdown`.
-pub async fn follow(
-    input: StdinInput,
-    lines: Lines,
-    sink: Arc<dyn LogSink>,
-    clock: Clock,
-    self_metrics: SelfMetrics,
-    shutdown: CancellationToken,
-) {
-    let reader = Reader { input, sink, clock, self_metrics, shutdown };
+/// What reading standard input needs.
+#[derive(Clone)]
+pub struct Reading {
+    /// Takes the records.
+    pub sink: Arc<dyn LogSink>,
+    /// The parser components.
+    pub parsers: Arc<dyn LineParser>,
+    /// The clock.
+    pub clock: Clock,
+    /// The host's own metrics.
+    pub self_metrics: SelfMetrics,
+    /// Ends it.
+    pub shutdown: CancellationToken,
+}
+
+enum Next {
+    Bytes(Vec<u8>),
+    /// Lines that may grow have had time to.
+    Due,
+    End,
+}
+
+/// Stores lines until their end or `shutdown`. `input` says how they are read, as it does for files.
+pub async fn follow(input: FileInput, lines: Lines, reading: Reading) {
+    let stream = LineStream::new(INPUT, input, sysinfo::System::host_name().ok(), TimeZone::system());
+    let mut stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::error!(%error, "standard input is not read");
+            return;
+        }
+    };
+    let began = Instant::now();
     let mut lines = lines.0.lock().await;
     loop {
-        let first = tokio::select! {
-            first = lines.recv() => first,
-            () = reader.shutdown.cancelled() => lines.try_recv().ok(),
+        let due = stream.waits(began.elapsed());
+        let next = tokio::select! {
+            next = lines.recv() => next.map_or(Next::End, Next::Bytes),
+            () = reading.shutdown.cancelled() => lines.try_recv().map_or(Next::End, Next::Bytes),
+            () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => Next::Due,
         };
-        let Some(mut batch) = first else { break };
-        while batch.len() < BATCH_BYTES {
-            match tokio::time::timeout(GATHER, lines.recv()).await {
-                Ok(Some(more)) => batch.extend(more),
-                _ => break,
+        let is_end = matches!(next, Next::End);
+        if let Next::Bytes(bytes) = next {
+            let mut length = bytes.len();
+            stream.push(&bytes);
+            while length < BATCH_BYTES {
+                let Ok(Some(more)) = tokio::time::timeout(GATHER, lines.recv()).await else { break };
+                length += more.len();
+                stream.push(&more);
             }
         }
-        reader.store(batch).await;
+        while let Some(taken) = stream.take(reading.clock.now(), began.elapsed(), is_end) {
+            reading.store(taken, stream.parser()).await;
+        }
+        if is_end {
+            break;
+        }
     }
-    if !reader.shutdown.is_cancelled() {
+    if !reading.shutdown.is_cancelled() {
         tracing::info!("standard input has ended; the host goes on");
     }
 }
 
-struct Reader {
-    input: StdinInput,
-    sink: Arc<dyn LogSink>,
-    clock: Clock,
-    self_metrics: SelfMetrics,
-    shutdown: CancellationToken,
-}
-
-impl Reader {
+impl Reading {
     /// Stores lines, for as long as it takes; a stopping host tries for a few seconds only.
-    async fn store(&self, bytes: Vec<u8>) {
-        let length = bytes.len() as u64;
-        let host = sysinfo::System::host_name().ok();
-        let service = self.input.service.as_deref();
-        let zone = TimeZone::system();
-        let defaults = Defaults { service, host: host.as_deref(), now: self.clock.now(), zone: &zone };
-        let Ok((batch, answer, _)) = ndjson::decode_lines(&bytes, &defaults, Some("stdin"), usize::MAX) else { return };
-        let mut rejected = answer.rejected;
-        if let Some(first) = answer.errors.first() {
-            tracing::debug!(reason = %first.reason, "lines of standard input were refused");
+    async fn store(&self, taken: Taken, parser: Option<(String, LineSource)>) {
+        let mut batch = taken.batch;
+        if let Some((name, source)) = parser {
+            batch = self.parsers.parse(&name, &source, taken.raw, self.clock.now()).await;
         }
-        let mut accepted = 0;
+        let (mut accepted, mut rejected) = (0, 0);
         let mut given_up = None;
         while !batch.is_empty() {
             let error = match self.sink.ingest(batch.clone(), Vec::new()).await {
                 Ok(taken) => {
-                    accepted = taken.accepted;
-                    rejected += taken.rejected;
+                    (accepted, rejected) = (taken.accepted, taken.rejected);
                     break;
                 }
                 Err(error) => error,
@@ -154,11 +176,11 @@ impl Reader {
             };
             tokio::time::sleep(wait.clamp(Duration::from_millis(50), Duration::from_secs(1))).await;
         }
-        let labels = [("input", "stdin")];
+        let labels = [("input", INPUT)];
         self.self_metrics.counter("watchfire_input_records_total", &labels).add(accepted);
-        self.self_metrics.counter("watchfire_input_bytes_total", &labels).add(length);
+        self.self_metrics.counter("watchfire_input_bytes_total", &labels).add(taken.bytes);
         if rejected > 0 {
-            let labels = [("input", "stdin"), ("reason", "invalid_record")];
+            let labels = [("input", INPUT), ("reason", "invalid_record")];
             self.self_metrics.counter("watchfire_input_rejected_total", &labels).add(rejected);
         }
     }
@@ -169,29 +191,74 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::inputs::testing::Host;
+    use crate::inputs::formats::Format;
+    use crate::inputs::testing::{Host, Shouting};
 
-    fn run(host: &Host, text: &'static str, shutdown: &CancellationToken) -> impl Future<Output = ()> + use<> {
-        let input = StdinInput { service: Some("app".to_owned()) };
+    fn run(host: &Host, text: &'static str, input: FileInput) -> impl Future<Output = ()> + use<> {
         let lines = Lines::read(text.as_bytes());
-        follow(input, lines, Arc::new(host.memory.clone()), Clock::system(), host.self_metrics.clone(), shutdown.clone())
+        let input = FileInput { service: Some("app".to_owned()), ..input };
+        let reading = Reading {
+            sink: Arc::new(host.memory.clone()),
+            parsers: Arc::new(Shouting),
+            clock: Clock::system(),
+            self_metrics: host.self_metrics.clone(),
+            shutdown: CancellationToken::new(),
+        };
+        follow(input, lines, reading)
+    }
+
+    fn bodies(host: &Host) -> Vec<String> {
+        host.records().iter().map(|record| record.body.as_text().unwrap().to_owned()).collect()
     }
 
     #[tokio::test]
     async fn every_line_is_stored_the_last_without_its_end_too() {
         let host = Host::new(1 << 20);
-        run(&host, "plain\n{\"message\":\"json\",\"level\":\"warn\"}\n\n{broken\nlast", &CancellationToken::new()).await;
-        let bodies: Vec<_> = host.records().iter().map(|record| record.body.as_text().unwrap().to_owned()).collect();
-        assert_eq!(bodies, ["plain", "json", "last"]);
+        run(&host, "plain\n{\"message\":\"json\",\"level\":\"warn\"}\n\n{broken\nlast", FileInput::default()).await;
+        assert_eq!(bodies(&host), ["plain", "json", "{broken", "last"]);
         assert_eq!(host.records()[0].resource[0].1, "app".into());
-        assert_eq!(host.count("watchfire_input_rejected_total", &[("input", "stdin"), ("reason", "invalid_record")]), 1);
+        assert_eq!(host.records()[1].severity_number, 13);
+    }
+
+    #[tokio::test]
+    async fn a_stack_trace_is_one_record_and_its_format_may_be_that_of_a_component() {
+        let host = Host::new(1 << 20);
+        let text = "ERROR failed\nTraceback (most recent call last):\n  File \"a.py\", line 1, in f\nKeyError: 1\nINFO next\n";
+        run(&host, text, FileInput::default()).await;
+        let (trace, next) = text.trim_end().rsplit_once('\n').unwrap();
+        assert_eq!(bodies(&host), [trace, next]);
+
+        let host = Host::new(1 << 20);
+        run(&host, "a\nb\n", FileInput { format: Format::Parser("shouting".to_owned()), ..FileInput::default() }).await;
+        assert_eq!(bodies(&host), ["A", "B"]);
+    }
+
+    #[tokio::test]
+    async fn a_stack_trace_that_may_grow_waits_a_moment_and_not_for_the_end() {
+        let host = Host::new(1 << 20);
+        let (read, mut write) = std::io::pipe().unwrap();
+        let reading = Reading {
+            sink: Arc::new(host.memory.clone()),
+            parsers: Arc::new(Shouting),
+            clock: Clock::system(),
+            self_metrics: host.self_metrics.clone(),
+            shutdown: CancellationToken::new(),
+        };
+        let task = tokio::spawn(follow(FileInput::default(), Lines::read(read), reading));
+        std::io::Write::write_all(&mut write, b"Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n").unwrap();
+        while host.records().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(host.records().len(), 1);
+        drop(write);
+        task.await.unwrap();
     }
 
     #[tokio::test]
     async fn a_busy_store_is_waited_for() {
         let host = Host::new(1 << 20);
         host.busy(Some(Duration::from_millis(10)));
-        let task = tokio::spawn(run(&host, "patient\n", &CancellationToken::new()));
+        let task = tokio::spawn(run(&host, "patient\n", FileInput::default()));
         tokio::time::sleep(Duration::from_millis(150)).await;
         assert!(host.records().is_empty());
         host.busy(None);

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tower::ServiceExt as _;
 use watchfire_types::{LogBatch, LogRecord, MetricBatch, Timestamp};
 
-use super::{InputState, LogSink, MetricSink, routes};
+use super::{InputState, LineParser, LineSource, LogSink, MetricSink, RawLine, routes};
 use crate::clock::Clock;
 use crate::logs::FileOffset;
 use crate::store::{Accepted, IngestError, StoreError};
@@ -122,5 +122,21 @@ pub(crate) fn sentry() -> super::sentry::SentryInput {
         patience: Duration::from_millis(60),
         external_url: "http://localhost:3473".to_owned(),
         seen: super::sentry::seen::Seen::default(),
+    }
+}
+
+/// A parser for which every line is a record in capitals.
+#[derive(Debug)]
+pub(super) struct Shouting;
+
+impl LineParser for Shouting {
+    fn parse<'a>(&'a self, name: &'a str, source: &'a LineSource, lines: Vec<RawLine>, now: Timestamp) -> BoxFuture<'a, LogBatch> {
+        let mut batch = LogBatch::default();
+        for line in lines {
+            let head = watchfire_types::log::RecordHead { timestamp: now, ..Default::default() };
+            batch.push(&head, watchfire_types::ValueRef::Text(&line.text.to_uppercase()));
+            batch.attribute(name, watchfire_types::ValueRef::Text(&source.service));
+        }
+        Box::pin(async move { batch })
     }
 }

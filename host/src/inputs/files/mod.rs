@@ -1,8 +1,8 @@
 //! Follows files: each line becomes a record once, across rotation, truncation, restarts and `kill -9`.
 //!
 //! `discover` finds the files that patterns stand for, `watch` tells of changes, [`tail`] follows one path, `rotation` and
-//! `packed` find what its files have become, `reader` finds lines, `chunk` and
-//! `multiline` make records of them, `follow` sees to it that all files have their turn.
+//! `packed` find what its files have become, `reader` finds lines, `chunk`,
+//! `multiline` and `records` make records of them, [`stream`] does so with what is no file, `follow` sees to it that all files have their turn.
 //!
 //! **Invariant**: a position is stored in the transaction of the lines before it, and a file waits rather than drop a line.
 
@@ -15,11 +15,13 @@ mod packed;
 mod permission;
 pub mod positions;
 mod reader;
+mod records;
 mod rotation;
 #[cfg(test)]
 mod rotation_tests;
 mod siblings;
 pub mod status;
+pub mod stream;
 pub mod tail;
 #[cfg(test)]
 mod tests;

@@ -237,32 +237,8 @@ impl Reader {
         let length = self.read_up_to(&mut found.bytes, self.next)?;
         found.bytes.truncate(length);
         let at_end = length as u64 == left;
-        let mut start = 0;
-        let mut inside_line = self.inside.1;
-        let mut stopped = false;
-        while start < length {
-            if found.lines.len() == MAX_LINES {
-                stopped = true;
-                break;
-            }
-            let rest = &found.bytes[start..];
-            let newline = unit.newline(&rest[..rest.len().min(MAX_LINE_BYTES + 2)]);
-            let continued = inside_line;
-            let (end, next, truncated) = match newline {
-                Some(newline) => (start + newline, start + newline + unit.width(), continued),
-                None if rest.len() > MAX_LINE_BYTES => {
-                    let length = if unit == Unit::Byte { boundary(rest, MAX_LINE_BYTES) } else { MAX_LINE_BYTES };
-                    let end = start + length;
-                    (end, end, true)
-                }
-                None if last && at_end => (length, length, continued),
-                None => break,
-            };
-            inside_line = newline.is_none() && truncated && next < length;
-            found.lines.push(Line { start: start as u32, end: end as u32, next: next as u32, truncated, continued });
-            start = next;
-        }
-        found.is_all = at_end && !stopped;
+        let split = lines_of(&found.bytes, self.inside.1, last && at_end, unit);
+        (found.lines, found.is_all) = (split.lines, at_end && split.is_all);
         Ok(found)
     }
 
@@ -293,6 +269,41 @@ impl Reader {
         }
         Ok(filled)
     }
+}
+
+/// Lines that were found in some bytes.
+pub(super) struct Split {
+    pub(super) lines: Vec<Line>,
+    /// Whether these are all whole lines that there are.
+    pub(super) is_all: bool,
+}
+
+/// Finds the lines in `bytes`, at most [`MAX_LINES`]. With `last`, one that lacks its end counts as a line.
+pub(super) fn lines_of(bytes: &[u8], mut inside_line: bool, last: bool, unit: Unit) -> Split {
+    let mut lines = Vec::new();
+    let mut start = 0;
+    while start < bytes.len() {
+        if lines.len() == MAX_LINES {
+            return Split { lines, is_all: false };
+        }
+        let rest = &bytes[start..];
+        let newline = unit.newline(&rest[..rest.len().min(MAX_LINE_BYTES + 2)]);
+        let continued = inside_line;
+        let (end, next, truncated) = match newline {
+            Some(newline) => (start + newline, start + newline + unit.width(), continued),
+            None if rest.len() > MAX_LINE_BYTES => {
+                let length = if unit == Unit::Byte { boundary(rest, MAX_LINE_BYTES) } else { MAX_LINE_BYTES };
+                let end = start + length;
+                (end, end, true)
+            }
+            None if last => (bytes.len(), bytes.len(), continued),
+            None => break,
+        };
+        inside_line = newline.is_none() && truncated && next < bytes.len();
+        lines.push(Line { start: start as u32, end: end as u32, next: next as u32, truncated, continued });
+        start = next;
+    }
+    Split { lines, is_all: true }
 }
 
 impl Unit {

@@ -13,18 +13,18 @@ use std::time::{Duration, SystemTime};
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 use watchfire_types::attributes::keys;
-use watchfire_types::{LogBatch, Severity, Timestamp, Value, ValueRef};
+use watchfire_types::{LogBatch, Timestamp, Value};
 
 use super::Input;
-use super::chunk::{Charset, Chunk, Opened};
+use super::chunk::Charset;
 use super::permission;
 use super::positions::{Identity, Positions};
 use super::reader::{Mark, Reader, Waiting, identity};
+use super::records::Making;
 use super::rotation::{Around, Gap};
 use super::siblings;
 use super::status::{FileState, FileStatus};
-use crate::inputs::builder::{BatchBuilder, OverBudget};
-use crate::inputs::formats::{self, Defaults, Detected, Format};
+use crate::inputs::formats::{Defaults, Detected};
 use crate::inputs::{LineSource, RawLine};
 use crate::logs::FileOffset;
 
@@ -501,67 +501,35 @@ impl Tail {
         };
         let Some(reader) = reader else { return Ok(None) };
         let found = reader.read(last, self.charset.unit(), std::mem::take(&mut self.buffer))?;
-        if found.lines.is_empty() {
-            self.buffer = found.bytes;
-            reader.waiting = None;
-            return Ok(None);
-        }
-        let is_all = found.is_all;
         let config = &self.input.config;
-        let defaults =
-            Defaults { service: config.service.as_deref(), host: self.world.host.as_deref(), now, zone: &self.world.zone };
-        let detected = &mut self.detected;
-        let mut chunk = Chunk::new(found, self.charset, reader.is_inside_line(), |line| {
-            Some(Opened::new(line, detected.unwrap(line, &defaults)?))
-        });
-        chunk.join(&self.input.rules, &mut |line| detected.severity(line, &defaults) >= Severity::ERROR);
-        // What may still grow is left until it has had time to; then it is taken as it is.
-        let mut close_first = !is_all && chunk.open().is_some_and(|(start, _)| start == reader.next);
-        if is_all && let Some((start, lines)) = chunk.open() {
-            let known = reader.waiting.filter(|waiting| (waiting.start, waiting.lines) == (start, lines));
-            let waiting = known.unwrap_or(Waiting { start, lines, since: self.elapsed });
-            close_first = last || self.elapsed.saturating_sub(waiting.since) >= config.multiline.timeout;
-            reader.waiting = (!close_first).then_some(waiting);
-        } else {
-            reader.waiting = None;
-        }
-        chunk.leave_open(close_first);
-        if chunk.is_empty() {
-            self.buffer = chunk.into_buffer();
-            return Ok(None);
-        }
-        let (end, begin) = (chunk.end(), reader.next);
-        let mut builder = BatchBuilder::new(usize::MAX);
-        let mut raw = Vec::new();
-        let mut truncated = 0;
-        let is_component = matches!(config.format, Format::Parser(_));
-        chunk
-            .for_each(|line| {
-                truncated += u64::from(line.truncated);
-                if is_component {
-                    raw.push(RawLine { text: line.text.to_owned(), given: line.given });
-                    return Ok(());
-                }
-                if line.continued || line.truncated {
-                    formats::push_plain(&mut builder, line.text, line.given, &defaults, detected)?;
-                } else {
-                    formats::parse_given(&mut builder, line.text, line.given, &defaults, detected)?;
-                }
-                if line.truncated {
-                    builder.attribute("truncated", ValueRef::Bool(true));
-                }
-                Ok(())
-            })
-            .map_err(|error: OverBudget| io::Error::other(error))?;
-        let mark = reader.advance(&self.path, end, chunk.ends_inside_line())?;
-        self.buffer = chunk.into_buffer();
+        let making = Making {
+            input: &self.input,
+            charset: self.charset,
+            detected: &mut self.detected,
+            defaults: Defaults {
+                service: config.service.as_deref(),
+                host: self.world.host.as_deref(),
+                now,
+                zone: &self.world.zone,
+            },
+            inside_line: reader.is_inside_line(),
+            waiting: reader.waiting,
+            elapsed: self.elapsed,
+            last,
+        };
+        let made = making.make(found)?;
+        self.buffer = made.buffer;
+        reader.waiting = made.waiting;
+        let Some(end) = made.end else { return Ok(None) };
+        let begin = reader.next;
+        let mark = reader.advance(&self.path, end, made.inside_line)?;
         self.last_growth = now;
-        self.status.lines += (builder.len() + raw.len()) as u64;
+        self.status.lines += (made.batch.len() + made.raw.len()) as u64;
         self.note_following()?;
         // The position goes with these lines.
         let announces = source == Source::Main && std::mem::take(&mut self.announce);
-        let mut pending = self.pending(builder.finish(), raw, end - begin, mark, announces)?;
-        pending.truncated = truncated;
+        let mut pending = self.pending(made.batch, made.raw, end - begin, mark, announces)?;
+        pending.truncated = made.truncated;
         Ok(Some(pending))
     }
 

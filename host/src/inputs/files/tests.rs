@@ -21,8 +21,9 @@ use super::tail::{Step, Tail, World};
 use super::*;
 use crate::clock::Clock;
 use crate::config::Multiline;
+use crate::inputs::LogSink;
 use crate::inputs::formats::Format;
-use crate::inputs::{LineParser, LineSource, LogSink, RawLine};
+use crate::inputs::testing::Shouting;
 use crate::logs::FileOffset;
 use crate::store::{Accepted, IngestError, StoreError};
 use crate::telemetry::SelfMetrics;
@@ -547,21 +548,6 @@ async fn followed(
 
 fn append_to(path: &Path, text: &str) {
     OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
-}
-
-/// A parser for which every line is a record in capitals.
-struct Shouting;
-
-impl LineParser for Shouting {
-    fn parse<'a>(&'a self, name: &'a str, source: &'a LineSource, lines: Vec<RawLine>, now: Timestamp) -> BoxFuture<'a, LogBatch> {
-        let mut batch = LogBatch::default();
-        for line in lines {
-            let head = watchfire_types::log::RecordHead { timestamp: now, ..Default::default() };
-            batch.push(&head, watchfire_types::ValueRef::Text(&line.text.to_uppercase()));
-            batch.attribute(name, watchfire_types::ValueRef::Text(&source.service));
-        }
-        Box::pin(async move { batch })
-    }
 }
 
 #[tokio::test]
