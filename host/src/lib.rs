@@ -17,5 +17,6 @@ pub mod metrics;
 pub mod nearest;
 pub mod plugins;
 pub mod redaction;
+pub mod source_maps;
 pub mod store;
 pub mod telemetry;

@@ -48,6 +48,7 @@ mod redaction;
 mod reload;
 mod search;
 mod sentry_sdks;
+mod source_maps;
 mod status;
 mod stream;
 mod syslog;

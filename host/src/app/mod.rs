@@ -42,6 +42,7 @@ use crate::logs::{self, LogSettings, Logs};
 use crate::metrics::{self, Metrics, MetricsSettings};
 use crate::plugins::{self, Plugins};
 use crate::redaction::Redaction;
+use crate::source_maps::{self, SourceMaps};
 use crate::store::{DataDirectory, Database, StoreError};
 use crate::telemetry::{SelfMetrics, own_log};
 use janitor::Janitor;
@@ -86,6 +87,7 @@ pub struct Host {
     metrics: Metrics,
     analysis: Analysis,
     errors: Errors,
+    source_maps: SourceMaps,
     state: Database,
     directory: DataDirectory,
     kept: Kept,
@@ -121,8 +123,9 @@ impl Host {
         let syslog = Syslog::bind(&config.inputs.syslog, &kept.syslog)?;
         let dsn_key = DsnKey::open(&data).with_context(|| format!("cannot read or make {}", data.join("dsn.key").display()))?;
 
-        let (logs, metrics, analysis, state) = open_engines(&config, &clock, &own).await?;
-        let errors = Errors::open(&data, state.clone(), config.error_tracking.clone(), clock.clone(), &own).await?;
+        let (logs, metrics, analysis, source_maps, state) = open_engines(&config, &clock, &own).await?;
+        let originals = Arc::new(source_maps.clone());
+        let errors = Errors::open(&data, state.clone(), config.error_tracking.clone(), originals, clock.clone(), &own).await?;
         let outbox = delivery::outbox::Outbox::new(state.clone());
         let external_url = config.server.external_url.clone().unwrap_or_else(|| format!("http://{}", reachable(address)));
         let settings = alerts::Settings {
@@ -156,6 +159,7 @@ impl Host {
             logs: logs.clone(),
             metrics: metrics.clone(),
             errors: errors.clone(),
+            source_maps: source_maps.clone(),
             alerts: alerts.clone(),
             delivery: delivery.clone(),
             plugins: plugins.clone(),
@@ -253,6 +257,8 @@ impl Host {
             let (errors, logs, stop) = (errors.clone(), logs.clone(), shutdown.clone());
             watched("error_tracking", ended.clone(), async move { errors.run(logs, stop).await })
         });
+        let (maps, stop) = (source_maps.clone(), shutdown.clone());
+        tasks.spawn(watched("source_maps", ended.clone(), async move { maps.run(stop).await }));
         tasks.spawn({
             let sources = alerts::runtime::Sources {
                 samples: Arc::new(metrics.clone()),
@@ -294,6 +300,7 @@ impl Host {
             metrics,
             analysis,
             errors,
+            source_maps,
             state,
             directory,
             kept: std::mem::take(kept),
@@ -342,11 +349,12 @@ impl Host {
         if let Err(error) = self.metrics.close().await {
             tracing::error!(%error, "metrics in memory could not be written out; their durable batches are read at the next start");
         }
-        let (logs, analysis, errors, state) = (self.logs, self.analysis, self.errors, self.state);
+        let (logs, analysis, errors, maps, state) = (self.logs, self.analysis, self.errors, self.source_maps, self.state);
         let _ = tokio::task::spawn_blocking(move || {
             logs.close();
             analysis.close();
             errors.close();
+            maps.close();
             state.close();
         })
         .await;
@@ -356,7 +364,11 @@ impl Host {
 }
 
 /// Opens the stores, which blocks on disk.
-async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyhow::Result<(Logs, Metrics, Analysis, Database)> {
+async fn open_engines(
+    config: &Config,
+    clock: &Clock,
+    own: &SelfMetrics,
+) -> anyhow::Result<(Logs, Metrics, Analysis, SourceMaps, Database)> {
     let (config, clock, own) = (config.clone(), clock.clone(), own.clone());
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let data = &config.storage.data_dir;
@@ -376,8 +388,9 @@ async fn open_engines(config: &Config, clock: &Clock, own: &SelfMetrics) -> anyh
             ..MetricsSettings::default()
         };
         let metrics = Metrics::open(data, settings, clock.clone(), own.clone())?;
+        let maps = SourceMaps::open(data, config.error_tracking.source_maps.clone(), clock.clone(), &own)?;
         let analysis = Analysis::open(data, config.logging.retention, clock, own)?;
-        Ok((logs, metrics, analysis, state))
+        Ok((logs, metrics, analysis, maps, state))
     });
     opened.await.context("opening the stores was interrupted")?
 }
@@ -413,6 +426,8 @@ fn router(parts: &Parts, inputs: &InputState, sentry: &SentryInput, own: &SelfMe
             analysis: parts.analysis.clone(),
             clock: parts.clock.clone(),
         }))
+        .merge(source_maps::api::routes(parts.source_maps.clone()))
+        .merge(source_maps::upload::routes(parts.source_maps.clone(), config.server.max_request_bytes))
         .merge(inputs::routes(inputs.clone(), sentry.clone()))
         .merge(status_api::routes(parts.clone().into_source()))
         .merge(page::routes())
@@ -436,6 +451,8 @@ pub fn documentation() -> utoipa::openapi::OpenApi {
         analysis::pull::ApiDoc::openapi(),
         analysis::detectors::api::ApiDoc::openapi(),
         errors::api::ApiDoc::openapi(),
+        source_maps::api::ApiDoc::openapi(),
+        source_maps::upload::ApiDoc::openapi(),
         report::ApiDoc::openapi(),
         inputs::ApiDoc::openapi(),
         status_api::ApiDoc::openapi(),

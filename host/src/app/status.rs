@@ -20,6 +20,7 @@ use crate::inputs::syslog::{SyslogState, SyslogStatuses};
 use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::plugins::{PluginState, Plugins};
+use crate::source_maps::SourceMaps;
 use crate::store::StoreError;
 
 /// Followed files that `status` shows one by one.
@@ -37,6 +38,7 @@ pub struct Parts {
     pub(super) logs: Logs,
     pub(super) metrics: Metrics,
     pub(super) errors: Errors,
+    pub(super) source_maps: SourceMaps,
     pub(super) alerts: Alerts,
     pub(super) delivery: Delivery,
     pub(super) plugins: Plugins,
@@ -65,6 +67,7 @@ impl Parts {
         parts.extend(self.syslog_listeners());
         parts.extend(self.followed_journal());
         parts.push(self.error_tracking());
+        parts.push(self.maps());
         parts.push(self.rules());
         parts.extend(self.receivers());
         parts.extend(self.components());
@@ -188,6 +191,17 @@ impl Parts {
         } else {
             let hint = "make room on the disk, or keep logs longer, as the reason says; errors themselves stay in the log";
             Part::new("error_tracking", PartState::Degraded, problems.join("; "), hint)
+        }
+    }
+
+    fn maps(&self) -> Part {
+        match self.source_maps.status() {
+            Ok(detail) => Part::ok("source_maps", detail),
+            Err(reason) => {
+                let hint =
+                    "make room on the disk or mend its permissions, as the reason says; errors keep their minified calls meanwhile";
+                Part::new("source_maps", PartState::Degraded, reason, hint)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use errors::{ErrorsAction, ErrorsArgs, IssueFilter, ListFilter};
+pub use errors::{ErrorsAction, ErrorsArgs, IssueFilter, ListFilter, SourceMapsAction};
 pub use plugin::{EnableArgs, PluginAction, PluginArgs};
 pub use records::{ContextArgs, ExportArgs, ExportFormat, Kind, PatternsAction, PatternsArgs, SearchArgs, TailArgs};
 

@@ -65,6 +65,7 @@ async fn act(action: &ErrorsAction, client: &Client, json: bool, out: &mut Outpu
             }
             return Ok(Exit::Done);
         }
+        ErrorsAction::SourceMaps { action } => return super::source_maps::act(action, client, json, out).await,
         ErrorsAction::Resolve { id, release, in_next_release } => {
             (id, "resolve", json!({"release": release, "in_next_release": in_next_release}))
         }

@@ -16,6 +16,7 @@ const MAX_CRUMBS: usize = 20;
 pub(super) fn event(event: &Value, times: &Times, out: &mut Output<'_>) -> std::io::Result<()> {
     let heading = format!("{} seq {}: {}", times.short(&event["timestamp"]), text(&event["seq"]), text(&event["message"]));
     writeln!(out, "\n{}", heading.replace(char::is_control, " "))?;
+    super::source_maps::note(event, out)?;
     let shown = |key: &str| event[key].as_str().filter(|text| !text.is_empty());
     for line in shown("stacktrace").or_else(|| shown("body")).unwrap_or_default().lines() {
         writeln!(out, "  {}", line.replace('\t', "    ").replace(char::is_control, " "))?;

@@ -24,6 +24,7 @@ mod redact;
 mod report;
 mod reporting;
 mod search;
+mod source_maps;
 mod start;
 mod status;
 mod stop;

@@ -14,7 +14,7 @@ use super::raw::{
 use super::shape::join;
 use super::{
     Alerting, Config, ErrorTracking, FileInput, Inputs, JournaldInput, LogAnalysis, LogFormat, Logging, Performance, Secret,
-    Server, Storage, files, receivers, redaction, secrets, starter, syslog,
+    Server, SourceMapSettings, Storage, files, receivers, redaction, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
 use crate::errors::rules::GroupingRules;
@@ -239,6 +239,7 @@ impl Checker<'_> {
                 self.fault(format!("error_tracking.fingerprint_rules[{index}]{key}"), reason);
             }
         }
+        self.at_least("error_tracking.source_maps.max_bytes", raw.source_maps.max_bytes, 1 << 20);
         ErrorTracking {
             max_events: raw.max_events,
             cleanup_interval: raw.cleanup_interval.0,
@@ -248,6 +249,10 @@ impl Checker<'_> {
                 include: raw.in_app_include.clone(),
                 exclude: raw.in_app_exclude.clone(),
                 rules: raw.fingerprint_rules.clone(),
+            },
+            source_maps: SourceMapSettings {
+                max_bytes: raw.source_maps.max_bytes,
+                max_age: self.duration("error_tracking.source_maps.max_age", raw.source_maps.max_age, Duration::from_secs(3_600)),
             },
         }
     }

@@ -251,6 +251,23 @@ pub struct ErrorTracking {
     pub projects: BTreeMap<u64, String>,
     /// How error events are grouped.
     pub grouping: GroupingRules,
+    /// Source maps.
+    pub source_maps: SourceMapSettings,
+}
+
+/// `error_tracking.source_maps`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceMapSettings {
+    /// Most bytes as they are stored. Default 512 MiB.
+    pub max_bytes: u64,
+    /// How long a bundle is kept after its last use. Default 90 days.
+    pub max_age: Duration,
+}
+
+impl Default for SourceMapSettings {
+    fn default() -> Self {
+        Self { max_bytes: 512 << 20, max_age: Duration::from_secs(90 * 86_400) }
+    }
 }
 
 /// `alerting`.
@@ -346,6 +363,7 @@ impl Default for Config {
                 auto_capture: true,
                 projects: BTreeMap::new(),
                 grouping: GroupingRules::default(),
+                source_maps: SourceMapSettings::default(),
             },
             alerting: Alerting {
                 max_alerts: 10_000,

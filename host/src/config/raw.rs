@@ -337,6 +337,19 @@ pub struct RawErrorTracking {
     pub in_app_exclude: Vec<String>,
     /// What errors are grouped by instead of what the host finds: the first rule that fits holds. Default: none.
     pub fingerprint_rules: Vec<FingerprintRule>,
+    /// Source maps of minified JavaScript, which sentry-cli uploads. Default: all that is uploaded is kept, within bounds.
+    pub source_maps: RawSourceMaps,
+}
+
+/// How much is kept of source maps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawSourceMaps {
+    /// Most bytes of source maps and minified files, as they are stored: about a quarter of their size. Those that were not used for
+    /// longest go first. Default: 536870912 (512 MiB).
+    pub max_bytes: u64,
+    /// How long a bundle is kept after it was uploaded or used last. Default: 90 days.
+    pub max_age: HumanDuration,
 }
 
 /// Rules, and who is told.
@@ -577,7 +590,15 @@ impl Default for RawErrorTracking {
             in_app_include: Vec::new(),
             in_app_exclude: Vec::new(),
             fingerprint_rules: Vec::new(),
+            source_maps: RawSourceMaps::default(),
         }
+    }
+}
+
+impl Default for RawSourceMaps {
+    fn default() -> Self {
+        let maps = Config::default().error_tracking.source_maps;
+        Self { max_bytes: maps.max_bytes, max_age: HumanDuration(maps.max_age) }
     }
 }
 

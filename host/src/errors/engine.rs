@@ -7,6 +7,7 @@ use watchfire_types::{LogBatch, Timestamp};
 
 use super::detect::Detector;
 use super::fingerprint::Grouped;
+use super::originals::Originals;
 use super::rules::GroupingRules;
 use super::types::ErrorEvent;
 use super::users::Users;
@@ -159,10 +160,15 @@ pub fn hour(time: Timestamp) -> u64 {
 
 /// Finds the error events of `batch` and gathers them by fingerprint.
 #[must_use]
-pub fn gather(batch: &LogBatch, auto_capture: bool, rules: &GroupingRules) -> BTreeMap<String, Occurrences> {
+pub fn gather(
+    batch: &LogBatch,
+    auto_capture: bool,
+    rules: &GroupingRules,
+    originals: &dyn Originals,
+) -> BTreeMap<String, Occurrences> {
     let mut issues: BTreeMap<String, Occurrences> = BTreeMap::new();
     for row in Detector::new(batch, auto_capture).rows() {
-        let (event, grouped) = ErrorEvent::grouped(batch, row, rules);
+        let (event, grouped) = ErrorEvent::grouped(batch, row, rules, originals);
         let seq = batch.seq.get(row).copied().unwrap_or(0);
         let known = issues.get_mut(&grouped.fingerprint);
         let issue = match known {

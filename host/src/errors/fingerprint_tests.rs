@@ -3,6 +3,7 @@ use watchfire_types::log::RecordHead;
 use watchfire_types::{LogBatch, Severity, Value, ValueRef};
 
 use super::*;
+use crate::errors::originals::NoOriginals;
 
 /// What an error tracker is sent: the body, and the attributes if there are any.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +39,7 @@ impl Sent {
                 batch.attribute(key, ValueRef::Text(text));
             }
         }
-        ErrorEvent::grouped(&batch, 0, &GroupingRules::default()).1
+        ErrorEvent::grouped(&batch, 0, &GroupingRules::default(), &NoOriginals).1
     }
 }
 

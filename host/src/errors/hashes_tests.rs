@@ -7,6 +7,7 @@ use watchfire_types::{LogBatch, ValueRef};
 use super::*;
 use crate::errors::engine::gather;
 use crate::errors::fingerprint::OlderHash;
+use crate::errors::originals::NoOriginals;
 use crate::errors::rules::GroupingRules;
 use crate::errors::store;
 
@@ -35,7 +36,7 @@ fn batch(first_seq: u64, callers: &[&str]) -> LogBatch {
 }
 
 fn groups(first_seq: u64, callers: &[&str]) -> BTreeMap<String, Occurrences> {
-    gather(&batch(first_seq, callers), true, &GroupingRules::default())
+    gather(&batch(first_seq, callers), true, &GroupingRules::default(), &NoOriginals)
 }
 
 fn counts(connection: &Connection) -> Vec<i64> {

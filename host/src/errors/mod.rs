@@ -1,6 +1,6 @@
 //! The error engine: errors in the log become issues, each with its count, its occurrences and what was decided about it.
 //!
-//! [`detect`] finds error events in the log, [`stack`] and [`template`] read them, [`fingerprint`] says which are the same error,
+//! [`detect`] finds error events in the log, [`stack`] and [`template`] read them, [`originals`] undoes what a minifier did, [`fingerprint`] says which are the same error,
 //! [`engine`] gathers, [`store`] and [`bodies`] remember, [`runtime`] reads the log, [`api`] speaks HTTP.
 //!
 //! **Invariant**: errors come from the log alone, in the order of their arrival; what is sent to [`capture`] goes through the log too.
@@ -15,6 +15,7 @@ pub mod engine;
 pub mod fingerprint;
 pub mod hashes;
 pub mod links;
+pub mod originals;
 pub mod rules;
 pub mod runtime;
 pub mod search;
@@ -44,6 +45,7 @@ use crate::telemetry::{Counter, Gauge, SelfMetrics};
 use bodies::Bodies;
 use decisions::{Decision, MergeProblem};
 pub use detect::is_error;
+use originals::Originals;
 use types::{IssueDetail, IssueStatus};
 
 /// Occurrences that are shown with an issue.
@@ -59,6 +61,7 @@ struct Inner {
     database: Database,
     bodies: Bodies,
     settings: ErrorTracking,
+    originals: Arc<dyn Originals>,
     clock: Clock,
     stored: watch::Sender<u64>,
     /// Why errors cannot be stored or read at present.
@@ -85,6 +88,7 @@ impl Errors {
         data: &Path,
         database: Database,
         settings: ErrorTracking,
+        originals: Arc<dyn Originals>,
         clock: Clock,
         metrics: &SelfMetrics,
     ) -> Result<Self, StoreError> {
@@ -96,6 +100,7 @@ impl Errors {
             database,
             bodies,
             settings,
+            originals,
             clock,
             stored: watch::Sender::new(position),
             failure: Mutex::new(None),
@@ -282,10 +287,10 @@ impl Errors {
     /// # Errors
     /// The database's.
     pub async fn issues_of(&self, batch: &watchfire_types::LogBatch) -> Result<Vec<String>, StoreError> {
-        let rules = &self.0.settings.grouping;
-        let grouped: Vec<_> = (0..batch.len()).map(|row| types::ErrorEvent::grouped(batch, row, rules).1).collect();
-        let now = self.0.clock.now();
+        let (inner, batch, now) = (Arc::clone(&self.0), batch.clone(), self.0.clock.now());
         let find = move |connection: &rusqlite::Connection| {
+            let (rules, originals) = (&inner.settings.grouping, &*inner.originals);
+            let grouped: Vec<_> = (0..batch.len()).map(|row| types::ErrorEvent::grouped(&batch, row, rules, originals).1).collect();
             let one = |grouped: &fingerprint::Grouped| match hashes::find(connection, grouped, now)? {
                 Some((issue, _)) => Ok(decisions::shown_as(connection, &issue)?.unwrap_or(issue)),
                 None => Ok(grouped.id().to_owned()),

@@ -108,7 +108,7 @@ impl Consumer {
                 let last = skimmed.last.unwrap_or(stored);
                 missed += (last - through).saturating_sub(skimmed.count);
                 bytes += skimmed.batch.size_bytes();
-                merge(&mut groups, gather(&skimmed.batch, auto_capture, &inner.settings.grouping));
+                merge(&mut groups, gather(&skimmed.batch, auto_capture, &inner.settings.grouping, &*inner.originals));
                 through = last;
             }
             let now = inner.clock.now();

@@ -11,6 +11,7 @@ use crate::alerts::store::MIGRATIONS;
 use crate::clock::Clock;
 use crate::config::ErrorTracking;
 use crate::errors::decisions::Decision;
+use crate::errors::originals::NoOriginals;
 use crate::errors::store::IssueQuery;
 use crate::errors::types::{Issue, IssueStatus};
 use crate::store::{DataDirectory, Database};
@@ -45,7 +46,9 @@ impl House {
         let own = SelfMetrics::default();
         let logs = Logs::open(folder.path(), 30 * DAY, &clock, &own).unwrap();
         let database = Database::open(&folder.path().join("state.db"), MIGRATIONS).unwrap();
-        let errors = Errors::open(folder.path(), database.clone(), settings.clone(), clock.clone(), &own).await.unwrap();
+        let errors = Errors::open(folder.path(), database.clone(), settings.clone(), Arc::new(NoOriginals), clock.clone(), &own)
+            .await
+            .unwrap();
         let consumer = Consumer::new(errors.clone(), logs.clone()).await.unwrap();
         Self { folder, _directory: directory, clock, settings, own, logs, database, errors, consumer }
     }
@@ -53,9 +56,16 @@ impl House {
     /// Forgets what is in memory, as the end of the process does.
     async fn restart(&mut self) {
         self.errors.close();
-        self.errors = Errors::open(self.folder.path(), self.database.clone(), self.settings.clone(), self.clock.clone(), &self.own)
-            .await
-            .unwrap();
+        self.errors = Errors::open(
+            self.folder.path(),
+            self.database.clone(),
+            self.settings.clone(),
+            Arc::new(NoOriginals),
+            self.clock.clone(),
+            &self.own,
+        )
+        .await
+        .unwrap();
         self.consumer = Consumer::new(self.errors.clone(), self.logs.clone()).await.unwrap();
     }
 

@@ -11,6 +11,7 @@ use super::around;
 use super::detect::Detector;
 use super::fingerprint::{Grouped, Grouping, group};
 use super::links::EventLinks;
+use super::originals::{self, NoOriginals, Originals, SourceMapUse};
 use super::rules::GroupingRules;
 use super::stack::{self, cut};
 use super::structured::SentryEvent;
@@ -76,6 +77,12 @@ pub struct ErrorEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub details: Option<Details>,
+    /// The trace as it was sent, if source maps have changed it. Calls of `details` have theirs below `raw`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub raw_stacktrace: String,
+    /// What source maps did for it; only where a file is minified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_maps: Option<SourceMapUse>,
     /// What happened around it; only where an issue is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub links: Option<EventLinks>,
@@ -112,19 +119,23 @@ impl ErrorEvent {
     /// Returns the error event that row `row` of `batch` is, if it is one.
     #[must_use]
     pub fn of(batch: &LogBatch, row: usize) -> Option<Self> {
-        Detector::new(batch, true).is_error(row).then(|| Self::read(batch, row, &GroupingRules::default()).0)
+        Detector::new(batch, true).is_error(row).then(|| Self::read(batch, row, &GroupingRules::default(), &NoOriginals).0)
     }
 
-    /// Returns row `row`, which is an error event, with its place among the issues. Its details are left to [`Self::add_details`].
+    /// Returns row `row`, which is an error event, with its place among the issues. Its details are left to [`Self::add_details`], unless
+    /// `originals` has changed them.
     #[must_use]
-    pub fn grouped(batch: &LogBatch, row: usize, rules: &GroupingRules) -> (Self, Grouped) {
-        let (event, trace) = Self::read(batch, row, rules);
+    pub fn grouped(batch: &LogBatch, row: usize, rules: &GroupingRules, originals: &dyn Originals) -> (Self, Grouped) {
+        let (event, trace) = Self::read(batch, row, rules, originals);
         let grouped = group(&event, trace.as_ref(), rules);
         (event.shortened(), grouped)
     }
 
     /// Adds what row `row` of `batch` says of it beyond what it is grouped by.
     pub fn add_details(&mut self, batch: &LogBatch, row: usize) {
+        if self.details.is_some() {
+            return;
+        }
         self.details = match batch.find_attribute(row, keys::SENTRY_EVENT) {
             Some(ValueRef::Json(json)) => Details::new(json),
             _ => around::details(batch, row),
@@ -138,7 +149,7 @@ impl ErrorEvent {
         of_details.or_else(|| parse(&self.stacktrace, rules))
     }
 
-    fn read(batch: &LogBatch, row: usize, rules: &GroupingRules) -> (Self, Option<stack::StackTrace>) {
+    fn read(batch: &LogBatch, row: usize, rules: &GroupingRules, originals: &dyn Originals) -> (Self, Option<stack::StackTrace>) {
         let text = |key| batch.find_attribute(row, key).map(ValueRef::display).unwrap_or_default();
         let resource = batch.resources.get(batch.resource[row] as usize);
         let of_resource = |wanted: &str| {
@@ -165,12 +176,21 @@ impl ErrorEvent {
             tags: BTreeMap::new(),
             fingerprint: Vec::new(),
             details: None,
+            raw_stacktrace: String::new(),
+            source_maps: None,
             links: None,
         };
         let sent = match batch.find_attribute(row, keys::SENTRY_EVENT) {
-            Some(ValueRef::Json(json)) => SentryEvent::read(json),
+            Some(ValueRef::Json(json)) => Some(json),
             _ => None,
         };
+        let mut written = None;
+        if let Some((changed, used)) = sent.and_then(|json| originals::of_event(json, &event.release, originals)) {
+            event.details = changed.as_deref().and_then(Details::new);
+            event.source_maps = Some(used);
+            written = changed;
+        }
+        let sent = written.as_deref().or(sent).and_then(SentryEvent::read);
         let trace = if let Some(sent) = sent {
             if event.stacktrace.is_empty() && sent.has_calls() {
                 event.stacktrace = sent.text();
@@ -183,6 +203,12 @@ impl ErrorEvent {
         } else {
             if event.stacktrace.is_empty() && stack::is_in(&event.body) {
                 event.stacktrace = std::mem::take(&mut event.body);
+            }
+            if let Some((changed, used)) = originals::of_text(&event.stacktrace, &event.release, originals) {
+                event.source_maps = Some(used);
+                if let Some(changed) = changed {
+                    event.raw_stacktrace = std::mem::replace(&mut event.stacktrace, changed);
+                }
             }
             parse(&event.stacktrace, rules)
         };
@@ -199,10 +225,12 @@ impl ErrorEvent {
 
     /// Returns it as it is kept.
     fn shortened(mut self) -> Self {
-        if self.stacktrace.len() > MAX_TRACE_BYTES {
-            let half = MAX_TRACE_BYTES / 2;
-            let tail = self.stacktrace.ceil_char_boundary(self.stacktrace.len() - half);
-            self.stacktrace = format!("{}\n…\n{}", cut(&self.stacktrace, half), &self.stacktrace[tail..]);
+        for trace in [&mut self.stacktrace, &mut self.raw_stacktrace] {
+            if trace.len() > MAX_TRACE_BYTES {
+                let half = MAX_TRACE_BYTES / 2;
+                let tail = trace.ceil_char_boundary(trace.len() - half);
+                *trace = format!("{}\n…\n{}", cut(trace, half), &trace[tail..]);
+            }
         }
         for text in [&mut self.message, &mut self.body, &mut self.kind, &mut self.service, &mut self.transaction] {
             text.truncate(cut(text, MAX_TEXT_BYTES).len());
@@ -462,7 +490,7 @@ mod tests {
         batch.push(&RecordHead::default(), ValueRef::Text("x"));
         let text = format!("begin{}é{}end", "a".repeat(MAX_TRACE_BYTES / 2), "b".repeat(MAX_TRACE_BYTES / 2));
         batch.attribute(keys::EXCEPTION_STACKTRACE, ValueRef::Text(&text));
-        let (event, _) = ErrorEvent::grouped(&batch, 0, &GroupingRules::default());
+        let (event, _) = ErrorEvent::grouped(&batch, 0, &GroupingRules::default(), &NoOriginals);
         assert!(event.stacktrace.starts_with("begin") && event.stacktrace.ends_with("end"));
         assert!(event.stacktrace.len() <= MAX_TRACE_BYTES + 10);
     }

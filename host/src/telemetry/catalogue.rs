@@ -188,6 +188,26 @@ pub const OWN: &[Entry] = &[
         &["category", "reason"],
         "What Sentry SDKs say that they did not send, by category and reason.",
     ),
+    entry("watchfire_source_map_bundles", Gauge, &[], "Bundles of source maps that are kept."),
+    entry(
+        "watchfire_source_map_bytes",
+        Gauge,
+        &[],
+        "Bytes of source maps, minified files and parts of bundles, as they are stored.",
+    ),
+    entry(
+        "watchfire_source_map_calls_total",
+        Counter,
+        &["outcome"],
+        "Calls of JavaScript that were looked up in source maps: resolved, unknown to the map, or without one.",
+    ),
+    entry(
+        "watchfire_source_map_removals_total",
+        Counter,
+        &["reason"],
+        "Bundles deleted for their age or for want of bytes, and parts of bundles that were never completed.",
+    ),
+    entry("watchfire_source_map_uploads_total", Counter, &["outcome"], "Bundles of source maps that were uploaded, by outcome."),
     entry(
         "watchfire_sentry_repeated_events_total",
         Counter,

@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use watchfire::errors::originals::NoOriginals;
 use watchfire::errors::rules::GroupingRules;
 use watchfire::errors::types::ErrorEvent;
 use watchfire::errors::why;
@@ -19,7 +20,7 @@ fuzz_target!(|text: &str| {
     }
     let rules = GroupingRules::default();
     for row in 0..batch.len() {
-        let (mut event, grouped) = ErrorEvent::grouped(&batch, row, &rules);
+        let (mut event, grouped) = ErrorEvent::grouped(&batch, row, &rules, &NoOriginals);
         assert_eq!(grouped.fingerprint.len(), 64);
         event.add_details(&batch, row);
         if let Some(details) = &event.details {

@@ -133,6 +133,31 @@ pub enum ErrorsAction {
         #[arg(long, conflicts_with = "service")]
         project: Option<u64>,
     },
+    /// Lists and deletes the source maps that sentry-cli has uploaded.
+    SourceMaps {
+        #[command(subcommand)]
+        action: SourceMapsAction,
+    },
+}
+
+/// What can be done with source maps.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SourceMapsAction {
+    /// Lists the bundles that were uploaded, the last one first.
+    List {
+        /// Only those of this release.
+        #[arg(long)]
+        release: Option<String>,
+    },
+    /// Deletes bundles; events that were resolved with them stay as they are.
+    Remove {
+        /// Bundles, as `list` names them.
+        #[arg(required_unless_present = "release")]
+        ids: Vec<String>,
+        /// All bundles of this release.
+        #[arg(long, conflicts_with = "ids")]
+        release: Option<String>,
+    },
 }
 
 /// Which issues `errors list` lists.

@@ -24,8 +24,10 @@ const MAX_TAGS: usize = 64;
 const MAX_TAG_BYTES: usize = 200;
 const MAX_TYPE_BYTES: usize = 1_000;
 const MAX_MESSAGE_BYTES: usize = 8 << 10;
+/// Files of which the debug id is kept.
+const MAX_DEBUG_IDS: usize = 100;
 /// What nobody looks at of an event: lists of all packages, and notes of the SDK about itself.
-const DROPPED: [&str; 5] = ["modules", "_meta", "debug_meta", "threads", "event_id"];
+const DROPPED: [&str; 4] = ["modules", "_meta", "threads", "event_id"];
 
 /// Where events come from.
 #[derive(Clone, Debug)]
@@ -225,6 +227,9 @@ fn tidy(event: &mut Map<String, JsonValue>) {
     for key in DROPPED {
         event.remove(key);
     }
+    if let Some(images) = debug_ids(event.remove("debug_meta")) {
+        event.insert("debug_meta".to_owned(), images);
+    }
     let tags = tags(event.remove("tags"));
     if !tags.is_empty() {
         event.insert("tags".to_owned(), tags.into());
@@ -267,6 +272,18 @@ fn tidy_exception(exception: &mut JsonValue) {
     if frames.len() > near + far {
         frames.drain(far..frames.len() - near);
     }
+}
+
+/// Returns of `debug_meta` what says which source map a file has.
+fn debug_ids(debug_meta: Option<JsonValue>) -> Option<JsonValue> {
+    let images = debug_meta?.get_mut("images")?.take();
+    let image = |image: &JsonValue| {
+        let text = |key: &str| image.get(key)?.as_str().filter(|text| text.len() <= MAX_TYPE_BYTES);
+        let (kind, file, id) = (text("type")?, text("code_file")?, text("debug_id")?);
+        (kind == "sourcemap").then(|| json!({"type": kind, "code_file": file, "debug_id": id}))
+    };
+    let kept: Vec<JsonValue> = images.as_array()?.iter().filter_map(image).take(MAX_DEBUG_IDS).collect();
+    (!kept.is_empty()).then(|| json!({ "images": kept }))
 }
 
 /// Returns the entries of `{"values": […]}`, of a list, or the one thing that stands there.
