@@ -133,6 +133,42 @@ async fn everything_of_the_specification_appears() {
 }
 
 #[tokio::test]
+async fn what_a_program_said_before_an_error_goes_along_with_it() {
+    let installation = Installation::new(json!({}));
+    let host = installation.start().await;
+    let work = || {
+        let logger = get_logger("shop::cart");
+        logger.info_with("put into the cart", fields! { product: 7 });
+        // Another thread's story is another one.
+        std::thread::spawn(|| get_logger("shop::stock").info("counted the stock")).join().expect("it does not panic");
+        logger.warning("password=hunter2 was wrong");
+        let error = std::io::Error::other("the card was refused");
+        watchfire_client::capture_error_with(&error, ErrorSeverity::High, fields! { order_id: 17 });
+        flushed();
+    };
+    with_client(host.client().url(), |config| config.breadcrumbs = 5, work).await;
+    let issue = eventually("the error is an issue", async || {
+        host.client().get_json("/api/v1/issues").await["issues"][0]["id"].as_str().map(str::to_owned)
+    })
+    .await;
+    let detail = host.client().get_json(&format!("/api/v1/issues/{issue}")).await;
+    let details = &detail["events"][0]["details"];
+    let crumbs: Vec<_> = details["breadcrumbs"]["values"].as_array().into_iter().flatten().collect();
+    let told: Vec<_> = crumbs.iter().map(|crumb| (crumb["level"].as_str(), crumb["category"].as_str())).collect();
+    assert_eq!(told, [(Some("info"), Some("shop::cart")), (Some("warning"), Some("shop::cart"))], "{detail:#}");
+    assert_eq!(crumbs[0]["message"], "put into the cart");
+    assert!(!detail.to_string().contains("hunter2"), "{detail:#}");
+    assert_eq!((&details["extra"]["order_id"], &details["extra"]["error.severity"]), (&json!(17), &json!("HIGH")));
+    let story = installation.run_against(&host, &["errors", "show", &issue]).expect(0).stdout;
+    let shown = |line: &str, words: &[&str]| {
+        story.lines().any(|shown| shown.starts_with(line) && words.iter().all(|word| shown.contains(word)))
+    };
+    assert!(story.lines().any(|line| line.contains("shop::cart  put into the cart")), "{story}");
+    assert!(shown("order_id", &["17"]) && shown("log lines of the same", &["/api/v1/logs?"]), "{story}");
+    assert!(!story.contains("counted the stock"), "{story}");
+}
+
+#[tokio::test]
 async fn the_host_is_asked_and_gets_rules() {
     let host = TestHost::start();
     let client = host.client();

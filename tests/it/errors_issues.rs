@@ -168,6 +168,12 @@ async fn the_command_line_lists_shows_and_decides() {
     let resolved = installation.run_against(&host, &["errors", "--status", "resolved", "--json"]).expect(0).json_lines();
     assert_eq!(resolved[0]["id"], id.as_str());
     installation.run_against(&host, &["errors", "resolve", "none"]).expect(2);
+    let told = installation.run_against(&host, &["errors", "statistics", "--hours", "2"]).expect(0).stdout;
+    assert!(told.starts_with("errors: 1; issues: 1, of them new: 1; hours: 2\n.▁\n"), "{told}");
+    assert!(told.contains(&id) && told.contains("1      ValueError"), "{told}");
+    let told = installation.run_against(&host, &["errors", "statistics", "--json"]).expect(0).json();
+    assert_eq!((&told["hours"], &told["total"]), (&json!(24), &json!(1)));
+    installation.run_against(&host, &["errors", "statistics", "--hours", "721"]).expect(2);
 }
 
 /// What programs print when they fail, as it stands in their logs, and the issue that comes of it.

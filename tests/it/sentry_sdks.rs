@@ -104,6 +104,7 @@ async fn the_python_sdk_and_all_that_it_sends() {
     assert_eq!((own["grouping"]["basis"].as_str(), own["issue"]["count"].as_u64()), (Some("fingerprint"), Some(2)));
     assert_eq!(event["severity_number"], 21, "it was sent as fatal");
     placed.issue(&sent, "attachment");
+    assert_eq!(placed.issue(&sent, "repeated").0["issue"]["count"], 1, "{}", sent["repeated"]);
     assert_eq!(placed.issue(&sent, "monitored").0["issue"]["type"], "TimeoutError");
 
     let records = host.client().records_until(1, &[("q", "\"payment 7 is slow\" duration_ms>1250")]).await;

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import uuid
 
 import sentry_sdk
 from sentry_sdk import logger as sentry_logger
@@ -84,6 +85,10 @@ def main():
     with sentry_sdk.new_scope() as scope:
         scope.add_attachment(bytes=b"the whole configuration \xff\x00", filename="config.bin", content_type="application/octet-stream")
         sent["attachment"] = [sentry_sdk.capture_message("with an attachment")]
+
+    # One event twice, as if the answer to the first had been lost.
+    again = {"event_id": uuid.uuid4().hex, "message": "sent again", "level": "error"}
+    sent["repeated"] = [sentry_sdk.capture_event(dict(again)) for _ in range(2)]
 
     # An error record of the standard library becomes an event by itself.
     logging.getLogger("shop.stock").error("stock of %s is negative: %d", "p-9", -3)

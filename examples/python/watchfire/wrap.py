@@ -15,73 +15,74 @@ def wrap(function, begin=None, done=None, failed=None):
     done = safe.silent()(done) if done else _nothing
     failed = safe.silent(default=False)(failed) if failed else _nothing
 
+    def around(arguments, named):
+        return _Around(begin(arguments, named), done, failed)
+
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def wrapper(*arguments, **named):
-            call = begin(arguments, named)
-            try:
-                result = await function(*arguments, **named)
-            except BaseException as error:
-                if failed(call, error):
-                    return None
-                raise
-            done(call, result)
-            return result
+            with around(arguments, named) as call:
+                call.result = await function(*arguments, **named)
+                return call.result
 
     elif inspect.isasyncgenfunction(function):
 
         @functools.wraps(function)
         async def wrapper(*arguments, **named):
-            call, inner, count = begin(arguments, named), function(*arguments, **named), 0
-            try:
-                item = await inner.__anext__()
-                while True:
-                    count += 1
-                    try:
-                        given = yield item
-                    except GeneratorExit:
-                        await inner.aclose()
-                        raise
-                    except BaseException as error:
-                        item = await inner.athrow(error)
-                    else:
-                        item = await inner.asend(given)
-            except StopAsyncIteration:
-                done(call, Yielded(count))
-            except BaseException as error:
-                if not failed(call, error):
-                    raise
+            with around(arguments, named) as call:
+                items, call.result = function(*arguments, **named), Yielded(0)
+                try:
+                    item = await items.__anext__()
+                    while True:
+                        call.result.count += 1
+                        try:
+                            given = yield item
+                        except GeneratorExit:
+                            await items.aclose()
+                            raise
+                        except BaseException as error:
+                            item = await items.athrow(error)
+                        else:
+                            item = await items.asend(given)
+                except StopAsyncIteration:
+                    pass
 
     elif inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
         def wrapper(*arguments, **named):
-            call = begin(arguments, named)
-            try:
-                result = yield from function(*arguments, **named)
-            except BaseException as error:
-                if failed(call, error):
-                    return None
-                raise
-            done(call, Yielded(None))
-            return result
+            with around(arguments, named) as call:
+                call.result = Yielded(None)
+                return (yield from function(*arguments, **named))
 
     else:
 
         @functools.wraps(function)
         def wrapper(*arguments, **named):
-            call = begin(arguments, named)
-            try:
-                result = function(*arguments, **named)
-            except BaseException as error:
-                if failed(call, error):
-                    return None
-                raise
-            done(call, result)
-            return result
+            with around(arguments, named) as call:
+                call.result = function(*arguments, **named)
+                return call.result
 
     return wrapper
+
+
+class _Around:
+    """One call: what is done after it, and if it fails."""
+
+    __slots__ = ("result", "_call", "_done", "_failed")
+
+    def __init__(self, call, done, failed):
+        self.result, self._call, self._done, self._failed = None, call, done, failed
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, _kind, error, _trace):
+        if error is not None:
+            return bool(self._failed(self._call, error))
+        self._done(self._call, self.result)
+        return False
 
 
 def inner(function):

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use watchfire_types::ValueRef;
@@ -9,7 +10,12 @@ use watchfire_types::log::RecordHead;
 
 use super::*;
 use crate::alerts::events::Event;
-use crate::plugins::kv::Kv;
+use crate::analysis::types::Standing;
+use crate::clock::Clock;
+use crate::plugins::Subscription;
+use crate::plugins::kv::{Kv, KvBackend, KvChanges};
+use crate::store::Database;
+use crate::telemetry::SelfMetrics;
 
 /// Every so many records the scripted analyzer finds something.
 const WINDOW: u64 = 3;

@@ -4,6 +4,7 @@ pub mod adapters;
 pub mod janitor;
 pub mod report;
 pub mod run;
+mod sentry_events;
 pub mod status;
 
 use std::net::SocketAddr;
@@ -34,7 +35,7 @@ use crate::http::guard::Guard;
 use crate::http::{Connections, page, server, status as status_api};
 use crate::inputs::files::FileStatuses;
 use crate::inputs::journald::JournalStatus;
-use crate::inputs::sentry::{SentryInput, auth::DsnKey};
+use crate::inputs::sentry::{SentryInput, auth::DsnKey, seen::Seen};
 use crate::inputs::syslog::{self, Syslog};
 use crate::inputs::{self, InputState, system};
 use crate::logs::{self, LogSettings, Logs};
@@ -173,6 +174,7 @@ impl Host {
         let input_state =
             InputState::new(logs.clone(), metrics.clone(), config.server.max_request_bytes, own.clone(), clock.clone());
         let guard = Guard::new(config.server.token.clone());
+        let (seen, filling) = Seen::unfilled();
         let sentry = SentryInput {
             key: dsn_key,
             projects: Arc::new(config.error_tracking.projects.clone()),
@@ -180,10 +182,16 @@ impl Host {
             guard: guard.clone(),
             patience: inputs::sentry::PATIENCE,
             external_url: external_url.clone(),
+            seen,
         };
         let router = router(&parts, &input_state, &sentry, &own, &shutdown);
 
         let mut tasks = JoinSet::new();
+        // Only events wait for this, and not for long.
+        tasks.spawn_blocking({
+            let (logs, since) = (logs.clone(), clock.now().minus(sentry_events::LOOKED_BACK));
+            move || filling.fill(sentry_events::stored(&logs, since))
+        });
         let connections = Connections::new(&own);
         for listener in otlp_listener.into_iter().chain(grpc_listener) {
             let routes = server::assemble(inputs::otlp_routes(input_state.clone()), &documentation(), guard.clone());

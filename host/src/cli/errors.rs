@@ -6,11 +6,14 @@ use serde_json::{Value, json};
 
 use super::args::{ErrorsAction, ErrorsArgs, IssueFilter};
 use super::client::Client;
+use super::issue_event;
 use super::output::{Output, say};
 use super::table::{Table, Times, count, json_lines, rows, text};
 use super::{Answer, Exit};
 
 const ISSUES: &str = "api/v1/issues";
+/// Hours that are shown as bars in a line.
+const MOST_BARS: u64 = 120;
 
 pub(super) async fn errors(args: &ErrorsArgs, out: &mut Output<'_>) -> Answer {
     let client = Client::new(&args.host)?;
@@ -49,6 +52,16 @@ async fn act(action: &ErrorsAction, client: &Client, json: bool, out: &mut Outpu
                 writeln!(out, "{answer}")?;
             } else {
                 writeln!(out, "{}", text(&answer["dsn"]))?;
+            }
+            return Ok(Exit::Done);
+        }
+        ErrorsAction::Statistics { hours, top } => {
+            let asked = [("hours", hours.to_string()), ("top", top.to_string())];
+            let told = client.get("api/v1/errors/statistics", &asked).await?;
+            if json {
+                writeln!(out, "{told}")?;
+            } else {
+                statistics(&told, out)?;
             }
             return Ok(Exit::Done);
         }
@@ -96,6 +109,35 @@ async fn show(client: &Client, id: &str, json: bool, out: &mut Output<'_>) -> An
         story(&detail, out)?;
     }
     Ok(Exit::Done)
+}
+
+/// Tells how many errors there were.
+fn statistics(told: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
+    let [total, issues, new, hours] = ["total", "issues", "new_issues", "hours"].map(|key| number(&told[key]));
+    writeln!(out, "errors: {total}; issues: {issues}, of them new: {new}; hours: {hours}")?;
+    if told["hours"].as_u64().is_some_and(|hours| hours <= MOST_BARS) {
+        writeln!(out, "{}", sparkline(rows(told, "hourly")))?;
+    }
+    for (title, list) in [("CLASS", "by_type"), ("SERVICE", "by_service"), ("LEVEL", "by_level")] {
+        let mut table = Table::new(&["COUNT", title]);
+        for share in rows(told, list) {
+            table.row(vec![number(&share["count"]), text(&share["name"])]);
+        }
+        if !table.is_empty() {
+            writeln!(out)?;
+            table.write(out)?;
+        }
+    }
+    let mut table = Table::new(&["COUNT", "ISSUE", "STATUS", "SERVICE", "TITLE"]);
+    for issue in rows(told, "top_issues") {
+        let status = text(&issue["status"]).to_uppercase();
+        table.row(vec![number(&issue["count"]), text(&issue["id"]), status, text(&issue["service"]), text(&issue["title"])]);
+    }
+    if !table.is_empty() {
+        writeln!(out)?;
+        table.write(out)?;
+    }
+    Ok(())
 }
 
 async fn why(client: &Client, id: &str, json: bool, out: &mut Output<'_>) -> Answer {
@@ -190,7 +232,7 @@ fn sparkline(counts: &[Value]) -> String {
     counts.into_iter().map(bar).collect()
 }
 
-/// Tells one issue: its fields, why events are taken for it, what happened to it, and its last occurrences.
+/// Tells one issue: its fields, why events are taken for it, what happened to it, and its last occurrences, the newest with what was around it.
 fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
     let times = Times::here();
     let fields: Vec<_> = detail["issue"].as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).collect();
@@ -253,13 +295,10 @@ fn story(detail: &Value, out: &mut Output<'_>) -> std::io::Result<()> {
         writeln!(out, "\nwhat happened")?;
         table.write(out)?;
     }
-    for event in rows(detail, "events") {
-        let heading = format!("{} seq {}: {}", times.short(&event["timestamp"]), text(&event["seq"]), text(&event["message"]));
-        writeln!(out, "\n{}", heading.replace(char::is_control, " "))?;
-        super::source_maps::note(event, out)?;
-        let shown = |key: &str| event[key].as_str().filter(|text| !text.is_empty());
-        for line in shown("stacktrace").or_else(|| shown("body")).unwrap_or_default().lines() {
-            writeln!(out, "  {}", line.replace('\t', "    ").replace(char::is_control, " "))?;
+    for (index, event) in rows(detail, "events").iter().enumerate() {
+        issue_event::event(event, &times, out)?;
+        if index == 0 {
+            issue_event::around(event, &times, out)?;
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ mod errors;
 mod export;
 mod findings;
 mod ingest;
+mod issue_event;
 mod keys;
 mod logs;
 mod metrics;

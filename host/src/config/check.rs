@@ -17,7 +17,7 @@ use super::{
     Server, SourceMapSettings, Storage, files, receivers, redaction, secrets, starter, syslog,
 };
 use crate::alerts::types::{Rule, RuleOrigin};
-use crate::errors::rules::{FingerprintRule, GroupingRules};
+use crate::errors::rules::GroupingRules;
 use crate::logs::pressure::Thresholds;
 
 /// A configuration and all that is wrong with it; it may be used only if that is nothing.
@@ -234,29 +234,10 @@ impl Checker<'_> {
                 Err(_) => self.fault(place.as_str(), "a project is a number, as it stands at the end of a DSN"),
             }
         }
-        let mut rules = Vec::new();
         for (index, rule) in raw.fingerprint_rules.iter().enumerate() {
-            let place = format!("error_tracking.fingerprint_rules[{index}]");
-            let fits = [&rule.kind, &rule.message, &rule.service, &rule.module, &rule.function];
-            if fits.iter().all(|pattern| pattern.is_none()) {
-                self.fault(place.as_str(), "expected at least one of `type`, `message`, `service`, `module`, `function`");
+            for (key, reason) in rule.problems() {
+                self.fault(format!("error_tracking.fingerprint_rules[{index}]{key}"), reason);
             }
-            if rule.fingerprint.iter().all(|part| part.trim().is_empty()) {
-                self.fault(format!("{place}.fingerprint"), "expected at least one text");
-            }
-            for part in &rule.fingerprint {
-                if let Err(reason) = FingerprintRule::check_part(part) {
-                    self.fault(format!("{place}.fingerprint"), reason);
-                }
-            }
-            rules.push(FingerprintRule {
-                kind: rule.kind.clone(),
-                message: rule.message.clone(),
-                service: rule.service.clone(),
-                module: rule.module.clone(),
-                function: rule.function.clone(),
-                fingerprint: rule.fingerprint.clone(),
-            });
         }
         self.at_least("error_tracking.source_maps.max_bytes", raw.source_maps.max_bytes, 1 << 20);
         ErrorTracking {
@@ -264,7 +245,11 @@ impl Checker<'_> {
             cleanup_interval: raw.cleanup_interval.0,
             auto_capture: raw.auto_capture,
             projects,
-            grouping: GroupingRules { include: raw.in_app_include.clone(), exclude: raw.in_app_exclude.clone(), rules },
+            grouping: GroupingRules {
+                include: raw.in_app_include.clone(),
+                exclude: raw.in_app_exclude.clone(),
+                rules: raw.fingerprint_rules.clone(),
+            },
             source_maps: SourceMapSettings {
                 max_bytes: raw.source_maps.max_bytes,
                 max_age: self.duration("error_tracking.source_maps.max_age", raw.source_maps.max_age, Duration::from_secs(3_600)),

@@ -13,6 +13,7 @@ use watchfire_types::Severity;
 use super::duration::HumanDuration;
 use super::{Config, LogFormat};
 use crate::delivery::types::{SmtpTls, WebhookBody};
+use crate::errors::rules::FingerprintRule;
 
 pub use super::raw_conditions::{RawErrorCondition, RawFindingCondition, RawIssueCondition, RawLogCondition};
 pub use super::raw_detectors::RawDetectors;
@@ -335,7 +336,7 @@ pub struct RawErrorTracking {
     /// Calls that are a library's. What `in_app_include` names stays the application's. Default: none.
     pub in_app_exclude: Vec<String>,
     /// What errors are grouped by instead of what the host finds: the first rule that fits holds. Default: none.
-    pub fingerprint_rules: Vec<RawFingerprintRule>,
+    pub fingerprint_rules: Vec<FingerprintRule>,
     /// Source maps of minified JavaScript, which sentry-cli uploads. Default: all that is uploaded is kept, within bounds.
     pub source_maps: RawSourceMaps,
 }
@@ -349,26 +350,6 @@ pub struct RawSourceMaps {
     pub max_bytes: u64,
     /// How long a bundle is kept after it was uploaded or used last. Default: 90 days.
     pub max_age: HumanDuration,
-}
-
-/// Groups errors by something else. All that is given must fit, with `*` for any text, in any case.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RawFingerprintRule {
-    /// The class of the exception, or of one of its causes. Default: any.
-    #[serde(rename = "type")]
-    pub kind: Option<String>,
-    /// What it said. Default: any.
-    pub message: Option<String>,
-    /// `service.name`. Default: any.
-    pub service: Option<String>,
-    /// The module of one of its calls. Default: any.
-    pub module: Option<String>,
-    /// The function of one of its calls. Default: any.
-    pub function: Option<String>,
-    /// What these errors are grouped by: texts, with `{{ default }}` for what the host finds, and `{{ type }}`, `{{ message }}`,
-    /// `{{ service }}`, `{{ function }}`, `{{ module }}`, `{{ transaction }}`, `{{ level }}` for what the error says. Required.
-    pub fingerprint: Vec<String>,
 }
 
 /// Rules, and who is told.

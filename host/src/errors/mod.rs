@@ -6,6 +6,7 @@
 //! **Invariant**: errors come from the log alone, in the order of their arrival; what is sent to [`capture`] goes through the log too.
 
 pub mod api;
+mod around;
 pub mod bodies;
 pub mod capture;
 pub mod decisions;

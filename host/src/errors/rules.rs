@@ -1,5 +1,8 @@
 //! What users say about grouping: whose calls are whose, and which errors are grouped by something else.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::stack::StackTrace;
 use super::types::ErrorEvent;
 
@@ -14,20 +17,23 @@ pub struct GroupingRules {
     pub rules: Vec<FingerprintRule>,
 }
 
-/// Groups some errors by something else; all that is given must fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Groups errors by something else. All that is given must fit, with `*` for any text, in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct FingerprintRule {
-    /// The class of an exception.
+    /// The class of the exception, or of one of its causes. Default: any.
+    #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// What it said.
+    /// What it said. Default: any.
     pub message: Option<String>,
-    /// `service.name`.
+    /// `service.name`. Default: any.
     pub service: Option<String>,
-    /// The module of a call.
+    /// The module of one of its calls. Default: any.
     pub module: Option<String>,
-    /// The function of a call.
+    /// The function of one of its calls. Default: any.
     pub function: Option<String>,
-    /// What they are grouped by.
+    /// What these errors are grouped by: texts, with `{{ default }}` for what the host finds, and `{{ type }}`, `{{ message }}`,
+    /// `{{ service }}`, `{{ function }}`, `{{ module }}`, `{{ transaction }}`, `{{ level }}` for what the error says. Required.
     pub fingerprint: Vec<String>,
 }
 
@@ -70,11 +76,23 @@ impl FingerprintRule {
             && is(&self.function, &mut |pattern| frames.any(|frame| matches(pattern, &frame.function)))
     }
 
+    /// Returns what is wrong with a rule as somebody has written it, each with the key that it is about.
+    #[must_use]
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if [&self.kind, &self.message, &self.service, &self.module, &self.function].iter().all(|pattern| pattern.is_none()) {
+            problems.push(("", "expected at least one of `type`, `message`, `service`, `module`, `function`".to_owned()));
+        }
+        if self.fingerprint.iter().all(|part| part.trim().is_empty()) {
+            problems.push((".fingerprint", "expected at least one text".to_owned()));
+        }
+        let parts = self.fingerprint.iter().filter_map(|part| Self::check_part(part).err());
+        problems.extend(parts.map(|reason| (".fingerprint", reason)));
+        problems
+    }
+
     /// Checks one part of a fingerprint.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn check_part(part: &str) -> Result<(), String> {
+    fn check_part(part: &str) -> Result<(), String> {
         let mut rest = part;
         while let Some((_, after)) = rest.split_once("{{") {
             let Some((name, after)) = after.split_once("}}") else { return Err(format!("`{part}`: a `{{{{` is never closed")) };

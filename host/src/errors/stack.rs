@@ -5,7 +5,7 @@
 
 mod at;
 mod go;
-mod python;
+pub(super) mod python;
 mod rust;
 pub(super) mod structured;
 
@@ -65,6 +65,17 @@ impl std::fmt::Display for Frame {
     }
 }
 
+/// What an exception is to the one that was reported instead of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// It is its cause, and the program says so: `raise … from …`, `{ cause }`.
+    Cause,
+    /// It was being handled when the other one came about.
+    Handled,
+    /// It is one of several that the other one gathers.
+    Member,
+}
+
 /// One exception with its calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exception {
@@ -74,11 +85,14 @@ pub struct Exception {
     pub message: String,
     /// The call that raised it first.
     pub frames: Vec<Frame>,
+    /// What it is to the one before it in the list; `None` if that is not known, and for the first one.
+    pub relation: Option<Relation>,
 }
 
 impl Exception {
     fn new(kind: &str, message: &str) -> Self {
-        Self { kind: cut(kind, MAX_NAME_BYTES).to_owned(), message: cut(message, 1_000).to_owned(), frames: Vec::new() }
+        let (kind, message) = (cut(kind, MAX_NAME_BYTES).to_owned(), cut(message, 1_000).to_owned());
+        Self { kind, message, ..Self::default() }
     }
 }
 

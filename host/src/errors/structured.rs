@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value as JsonValue;
 
 use super::rules::GroupingRules;
-use super::stack::{Exception, Frame, StackTrace, cut, structured};
+use super::stack::{Exception, Frame, Relation, StackTrace, cut, python, structured};
 
 /// Bytes of a trace as text.
 const MAX_TEXT_BYTES: usize = 32 << 10;
@@ -51,15 +51,20 @@ struct RawException<'a> {
     value: Cow<'a, str>,
     #[serde(borrow, deserialize_with = "text")]
     module: Cow<'a, str>,
-    mechanism: Option<Mechanism>,
+    #[serde(borrow)]
+    mechanism: Option<Mechanism<'a>>,
     #[serde(borrow)]
     stacktrace: Option<RawStack<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Mechanism {
+struct Mechanism<'a> {
+    #[serde(deserialize_with = "truth")]
     synthetic: Option<bool>,
+    /// By which attribute of the other one this exception was found.
+    #[serde(borrow, deserialize_with = "text")]
+    source: Cow<'a, str>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -161,18 +166,18 @@ impl<'a> SentryEvent<'a> {
     /// Returns its exceptions with their calls; `None` if there is none.
     #[must_use]
     pub fn trace(&self, rules: &GroupingRules) -> Option<StackTrace> {
-        let exceptions: Vec<Exception> = self
-            .exception
-            .values
-            .iter()
+        let values = &self.exception.values;
+        let exceptions: Vec<Exception> = (0..values.len())
             .rev()
             .take(MAX_EXCEPTIONS)
-            .map(|exception| {
+            .map(|index| {
+                let exception = &values[index];
                 let frames = exception.stacktrace.iter().flat_map(|stack| stack.frames.iter().rev().take(MAX_FRAMES));
                 Exception {
                     kind: cut(&self.class(exception), 300).to_owned(),
                     message: cut(&exception.value, 1_000).to_owned(),
                     frames: frames.filter_map(|frame| self.frame(frame, rules)).collect(),
+                    relation: self.relation(index),
                 }
             })
             .collect();
@@ -182,6 +187,24 @@ impl<'a> SentryEvent<'a> {
     fn kind<'b>(exception: &'b RawException<'_>) -> &'b str {
         let is_made_up = exception.mechanism.as_ref().is_some_and(|mechanism| mechanism.synthetic == Some(true));
         if is_made_up { "" } else { &exception.kind }
+    }
+
+    /// Returns what the exception at `index` is to the one after it, if the SDK tells, or the line that raised that one.
+    fn relation(&self, index: usize) -> Option<Relation> {
+        let (exception, other) = (self.exception.values.get(index)?, self.exception.values.get(index + 1)?);
+        let source = exception.mechanism.as_ref().map_or("", |mechanism| &mechanism.source);
+        match source {
+            "__cause__" | "cause" | "InnerException" => Some(Relation::Cause),
+            "__context__" => Some(Relation::Handled),
+            // `exceptions[0]`, `errors[0]`, `InnerExceptions[0]`.
+            source if source.ends_with(']') => Some(Relation::Member),
+            // Of chains without a group, Python's SDK says nothing; but it sends the line.
+            _ if self.platform == "python" => {
+                let raised = other.stacktrace.as_ref()?.frames.last()?;
+                python::names_a_cause(&raised.context_line).then_some(Relation::Cause)
+            }
+            _ => None,
+        }
     }
 
     /// Returns the class with its module, as Python and Java print it.
@@ -211,11 +234,11 @@ impl<'a> SentryEvent<'a> {
         let mut text = String::new();
         let is_python = self.platform == "python";
         // Python tells the root cause first, everybody else last.
-        let mut exceptions: Vec<&RawException<'_>> = self.exception.values.iter().collect();
+        let mut exceptions: Vec<(usize, &RawException<'_>)> = self.exception.values.iter().enumerate().collect();
         if !is_python {
             exceptions.reverse();
         }
-        for (index, exception) in exceptions.into_iter().enumerate() {
+        for (place, (index, exception)) in exceptions.into_iter().enumerate() {
             if text.len() > MAX_TEXT_BYTES {
                 break;
             }
@@ -227,8 +250,8 @@ impl<'a> SentryEvent<'a> {
                 (kind, value) => format!("{kind}: {value}"),
             };
             if is_python {
-                if index > 0 {
-                    text.push_str("\nDuring handling of the above exception, another exception occurred:\n\n");
+                if let Some(before) = place.checked_sub(1) {
+                    let _ = writeln!(text, "\n{}\n", python::between(self.relation(before)));
                 }
                 if !frames.is_empty() {
                     text.push_str("Traceback (most recent call last):\n");
@@ -242,7 +265,13 @@ impl<'a> SentryEvent<'a> {
                 }
                 let _ = writeln!(text, "{said}");
             } else {
-                let _ = writeln!(text, "{}{said}", if index > 0 { "Caused by: " } else { "" });
+                let is = match self.relation(index) {
+                    _ if place == 0 => "",
+                    Some(Relation::Handled) => "While handling: ",
+                    Some(Relation::Member) => "One of the group: ",
+                    Some(Relation::Cause) | None => "Caused by: ",
+                };
+                let _ = writeln!(text, "{is}{said}");
                 for frame in frames.iter().rev() {
                     let file = if frame.filename.is_empty() { &frame.abs_path } else { &frame.filename };
                     let name = match (frame.module.as_ref(), frame.function.as_ref()) {
@@ -354,6 +383,50 @@ mod tests {
         ];
         for (platform, frame, expected) in cases {
             assert_eq!(one(platform, frame.clone()), expected, "{platform} {frame}");
+        }
+    }
+
+    #[test]
+    fn a_chain_as_text_says_how_its_exceptions_are_related_as_far_as_the_sdk_does() {
+        let text = |platform: &str, mechanism: JsonValue, raised: &str| {
+            let frames = json!({"frames": [{"filename": "a.py", "function": "f", "lineno": 1, "context_line": raised}]});
+            let event = json!({"platform": platform, "exception": {"values": [
+                {"type": "KeyError", "value": "1", "mechanism": mechanism, "stacktrace": {"frames": [{"filename": "a.py", "function": "g", "lineno": 2}]}},
+                {"type": "OrderError", "value": "2", "mechanism": {"type": "generic"}, "stacktrace": frames}]}});
+            let json = event.to_string();
+            let event = SentryEvent::read(&json).unwrap();
+            let relation = event.trace(&GroupingRules::default()).unwrap().exceptions[1].relation;
+            // What is written reads back equal.
+            if platform == "python" && relation != Some(Relation::Member) {
+                let read = stack::parse(&event.text()).unwrap();
+                assert_eq!(read.exceptions[1].relation, relation, "{}", event.text());
+            }
+            event.text()
+        };
+        let chained = |source: &str| json!({"type": "chained", "source": source, "exception_id": 1, "parent_id": 0});
+        let raise = "raise OrderError(1)";
+        for (mechanism, raised, between) in [
+            (chained("__cause__"), raise, "The above exception was the direct cause of the following exception:"),
+            (chained("__context__"), raise, "During handling of the above exception, another exception occurred:"),
+            (chained("exceptions[0]"), raise, "The above exception is one of a group:"),
+            // Of chains without a group, Python's SDK says nothing of its own.
+            (
+                json!({"type": "generic"}),
+                "raise OrderError(1) from error",
+                "The above exception was the direct cause of the following exception:",
+            ),
+            (json!({"type": "generic"}), raise, "The above exception came before the following one:"),
+        ] {
+            let text = text("python", mechanism, raised);
+            assert!(text.contains(&format!("KeyError: 1\n\n{between}\n\nTraceback")), "{text}");
+        }
+        for (mechanism, line) in [
+            (chained("cause"), "Caused by: KeyError: 1"),
+            (chained("errors[1]"), "One of the group: KeyError: 1"),
+            (JsonValue::Null, "Caused by: KeyError: 1"),
+        ] {
+            let text = text("node", mechanism, raise);
+            assert!(text.starts_with("OrderError: 2\n") && text.contains(&format!("\n{line}\n")), "{text}");
         }
     }
 

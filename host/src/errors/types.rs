@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use watchfire_types::attributes::keys;
 use watchfire_types::{LogBatch, Severity, Timestamp, ValueRef};
 
+use super::around;
 use super::detect::Detector;
 use super::fingerprint::{Grouped, Grouping, group};
 use super::links::EventLinks;
@@ -71,7 +72,8 @@ pub struct ErrorEvent {
     /// What the SDK asks to group it by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fingerprint: Vec<String>,
-    /// The event as the SDK sent it, tidied: breadcrumbs, contexts, the request, calls with lines of their source.
+    /// The event as a Sentry SDK sent it, tidied: breadcrumbs, contexts, the request, calls with lines of their source. Of a log record,
+    /// its `breadcrumbs` in the same shape, and its other attributes as `extra`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub details: Option<Details>,
@@ -134,9 +136,10 @@ impl ErrorEvent {
         if self.details.is_some() {
             return;
         }
-        if let Some(ValueRef::Json(json)) = batch.find_attribute(row, keys::SENTRY_EVENT) {
-            self.details = Details::new(json);
-        }
+        self.details = match batch.find_attribute(row, keys::SENTRY_EVENT) {
+            Some(ValueRef::Json(json)) => Details::new(json),
+            _ => around::details(batch, row),
+        };
     }
 
     /// Returns the trace that it was read with: from its details, if it has such, else from its text.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::fingerprint::{Basis, FRAMES, Grouped, Grouping, group};
 use super::hashes::IssueHash;
 use super::rules::GroupingRules;
-use super::stack::StackTrace;
+use super::stack::{Relation, StackTrace};
 use super::types::ErrorEvent;
 
 /// Most parts that are listed.
@@ -59,7 +59,8 @@ pub fn components(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &Groupi
     }
     let exceptions = trace.map_or(&[][..], |trace| &trace.exceptions);
     for class in &grouping.types {
-        push("type", class, true, "the class of an exception");
+        let of_class = exceptions.iter().find(|exception| super::fingerprint::class(&exception.kind) == *class);
+        push("type", class, true, role(of_class.and_then(|exception| exception.relation)));
     }
     for exception in exceptions {
         let class = super::fingerprint::class(&exception.kind);
@@ -103,6 +104,16 @@ pub fn components(event: &ErrorEvent, trace: Option<&StackTrace>, rules: &Groupi
     }
     components.truncate(MAX_COMPONENTS);
     components
+}
+
+/// Says what an exception is to the one that was reported.
+fn role(relation: Option<Relation>) -> &'static str {
+    match relation {
+        None => "the class of an exception",
+        Some(Relation::Cause) => "the class of the cause of the one above",
+        Some(Relation::Handled) => "the class of what was being handled as the one above came about",
+        Some(Relation::Member) => "the class of one of a group",
+    }
 }
 
 #[cfg(test)]

@@ -121,6 +121,7 @@ pub(crate) fn sentry() -> super::sentry::SentryInput {
         guard: crate::http::guard::Guard::new(None),
         patience: Duration::from_millis(60),
         external_url: "http://localhost:3473".to_owned(),
+        seen: super::sentry::seen::Seen::default(),
     }
 }
 

@@ -209,6 +209,12 @@ pub const OWN: &[Entry] = &[
     ),
     entry("watchfire_source_map_uploads_total", Counter, &["outcome"], "Bundles of source maps that were uploaded, by outcome."),
     entry(
+        "watchfire_sentry_repeated_events_total",
+        Counter,
+        &[],
+        "Events of Sentry SDKs that were stored already, as their SDK got no answer, and were dropped with what came with them.",
+    ),
+    entry(
         "watchfire_storage_state",
         Gauge,
         &[],

@@ -25,8 +25,12 @@ pub mod keys {
     pub const USER_HASH: &str = "user.hash";
     /// Id that a Sentry SDK gave to an event.
     pub const SENTRY_EVENT_ID: &str = "sentry.event_id";
+    /// Number of the project that an SDK sent an event to.
+    pub const SENTRY_PROJECT: &str = "sentry.project";
     /// An event as a Sentry SDK sent it, tidied, in JSON.
     pub const SENTRY_EVENT: &str = "sentry.event";
+    /// What a program said before an error: a list of objects with `timestamp`, `level`, `category` and `message`, the oldest first.
+    pub const BREADCRUMBS: &str = "breadcrumbs";
     /// Class or type of an exception.
     pub const EXCEPTION_TYPE: &str = "exception.type";
     /// Its message.

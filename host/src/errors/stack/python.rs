@@ -1,8 +1,31 @@
 //! Python's tracebacks: calls from the outermost in, then the exception; a chain from the root cause out.
 
-use super::{Exception, Frame, base_name, lines};
+use super::{Exception, Frame, Relation, base_name, lines};
 
 pub(super) const HEADER: &str = "Traceback (most recent call last):";
+/// What Python writes between two exceptions.
+const CAUSE: &str = "The above exception was the direct cause of the following exception:";
+const HANDLED: &str = "During handling of the above exception, another exception occurred:";
+const UNKNOWN: &str = "The above exception came before the following one:";
+const MEMBER: &str = "The above exception is one of a group:";
+
+/// Returns the line between an exception and the one that was reported instead of it.
+pub(in crate::errors) fn between(relation: Option<Relation>) -> &'static str {
+    match relation {
+        Some(Relation::Cause) => CAUSE,
+        Some(Relation::Handled) => HANDLED,
+        Some(Relation::Member) => MEMBER,
+        None => UNKNOWN,
+    }
+}
+
+/// Returns whether `line` raises an exception from another one: `raise OrderError(order) from error`.
+pub(in crate::errors) fn names_a_cause(line: &str) -> bool {
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.'));
+    // What stands in quotes does not end the line.
+    let raised = line.trim().strip_prefix("raise ").and_then(|raised| raised.rsplit_once(" from "));
+    raised.is_some_and(|(_, cause)| is_name(cause.trim_end()) && cause.trim_end() != "None")
+}
 
 /// Where libraries and the language lie.
 const LIBRARIES: [&str; 5] = ["site-packages", "dist-packages", "/lib/python", "\\lib\\", "<frozen "];
@@ -13,15 +36,22 @@ pub(super) fn parse(text: &str) -> Vec<Exception> {
     let mut open: Option<(Vec<Frame>, usize)> = None;
     // Whether the line before was a call: then this one may be its source.
     let mut after_call = false;
+    let mut in_group = false;
     for line in lines(text) {
         let is_source = std::mem::take(&mut after_call);
+        in_group |= is_number_of_member(line);
         let line = without_group(line);
         if let Some(at) = line.find(HEADER) {
             let indent = if line[..at].trim().is_empty() { at } else { 0 };
             open = Some((Vec::new(), indent));
             continue;
         }
-        let Some((frames, indent)) = &mut open else { continue };
+        let Some((frames, indent)) = &mut open else {
+            if let Some(last) = exceptions.last_mut() {
+                note_relation(last, line.trim());
+            }
+            continue;
+        };
         if let Some(call) = call(line) {
             // A comprehension is a call of its own in some versions and none in others.
             if !matches!(call.function.as_str(), "<listcomp>" | "<dictcomp>" | "<setcomp>") {
@@ -40,6 +70,7 @@ pub(super) fn parse(text: &str) -> Vec<Exception> {
         let mut exception = exception(line.trim());
         exception.frames = std::mem::take(frames);
         exception.frames.reverse();
+        exception.relation = in_group.then_some(Relation::Member);
         exceptions.push(exception);
         open = None;
     }
@@ -49,7 +80,25 @@ pub(super) fn parse(text: &str) -> Vec<Exception> {
         exceptions.push(Exception { frames, ..Exception::default() });
     }
     exceptions.reverse();
+    if let Some(reported) = exceptions.first_mut() {
+        reported.relation = None;
+    }
     exceptions
+}
+
+/// Notes what a line that stands after an exception says of it.
+fn note_relation(exception: &mut Exception, line: &str) {
+    for relation in [Relation::Cause, Relation::Handled] {
+        if line == between(Some(relation)) {
+            exception.relation = Some(relation);
+        }
+    }
+}
+
+/// Returns whether a member of an exception group follows: `+---------------- 2 ----------------`.
+fn is_number_of_member(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with("+-") && line.ends_with("--") && line.contains(|c: char| c.is_ascii_digit())
 }
 
 /// Removes the frame that is drawn around the members of an exception group.

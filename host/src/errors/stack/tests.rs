@@ -27,6 +27,35 @@ fn python_with_a_cause() {
 }
 
 #[test]
+fn python_tells_a_cause_from_what_was_being_handled() {
+    let one =
+        |kind: &str| format!("Traceback (most recent call last):\n  File \"/app/shop.py\", line 1, in f\n    g()\n{kind}: x\n");
+    let chain = |between: &str| parse(&format!("{}\n{between}\n\n{}", one("KeyError"), one("ValueError"))).unwrap().exceptions;
+    for (between, relation) in [
+        ("The above exception was the direct cause of the following exception:", Some(Relation::Cause)),
+        ("During handling of the above exception, another exception occurred:", Some(Relation::Handled)),
+        ("something else", None),
+    ] {
+        let relations: Vec<_> = chain(between).iter().map(|exception| (exception.kind.clone(), exception.relation)).collect();
+        assert_eq!(relations, [("ValueError".to_owned(), None), ("KeyError".to_owned(), relation)], "{between}");
+    }
+    let group = "  + Exception Group Traceback (most recent call last):\n  |   File \"/app/shop.py\", line 1, in f\n  | ExceptionGroup: both failed (2 sub-exceptions)\n  +-+---------------- 1 ----------------\n    | ValueError: 1\n    +---------------- 2 ----------------\n    | Traceback (most recent call last):\n    |   File \"/app/shop.py\", line 2, in g\n    | KeyError: 2\n    +------------------------------------\n";
+    let relations: Vec<_> =
+        parse(group).unwrap().exceptions.iter().map(|exception| (exception.kind.clone(), exception.relation)).collect();
+    assert_eq!(relations[1], ("ExceptionGroup".to_owned(), None));
+    for (line, names) in [
+        ("    raise OrderError(order) from error", true),
+        ("raise OrderError(f\"from {x}\") from self.error", true),
+        ("raise OrderError from None", false),
+        ("raise OrderError(\"not read from disk\")", false),
+        ("raise OrderError(order)", false),
+        ("from shop import x", false),
+    ] {
+        assert_eq!(python::names_a_cause(line), names, "{line}");
+    }
+}
+
+#[test]
 fn java_with_causes_lambdas_and_proxies() {
     let text = "Exception in thread \"main\" java.lang.IllegalStateException: cannot pay: later\n\tat com.shop.Orders$1.lambda$run$0(Orders.java:10)\n\tat com.shop.Orders$$EnhancerBySpringCGLIB$$1a2b3c.pay(<generated>)\n\tat java.base/java.lang.Thread.run(Thread.java:833) ~[?:?]\n\tSuppressed: java.io.IOException: close\n\t\tat com.shop.Socket.close(Socket.java:1)\nCaused by: java.sql.SQLException: timeout\n\tat org.postgresql.Driver.connect(Driver.java:300)\n\tat com.shop.Db.open(Db.kt:7)\n\t... 12 more\n";
     insta::assert_snapshot!(shown(text), @r"

@@ -62,6 +62,8 @@ pub(super) struct Decoded {
     pub(super) points: MetricBatch,
     /// Id of the event, or of the envelope.
     pub(super) id: String,
+    /// Id of the first event; a second request with the same is the same request again.
+    pub(super) event: Option<String>,
     /// The key of the envelope's own `dsn`.
     pub(super) key: Option<String>,
     /// How many items of each type.
@@ -115,11 +117,13 @@ pub(super) fn decode(form: Form, bytes: &[u8], source: Source, budget: usize) ->
             let unpacked = unpacked(bytes, budget);
             let pushed = event::push(&mut builder, unpacked.as_deref().unwrap_or(bytes), "", &source)?;
             decoded.id = pushed.map_err(Refused::Malformed)?;
+            decoded.event = Some(decoded.id.clone());
             *decoded.kinds.entry("event").or_default() += 1;
         }
         Form::Report => reports(bytes, &source, &mut builder, &mut decoded)?,
         Form::Dump => {
             decoded.id = event::push_object(&mut builder, of_dump(bytes), "", &source)?;
+            decoded.event = Some(decoded.id.clone());
             *decoded.kinds.entry("minidump").or_default() += 1;
         }
     }
@@ -162,7 +166,10 @@ fn envelope(bytes: &[u8], mut source: Source, builder: &mut BatchBuilder, decode
                     if !attachments.is_empty() {
                         event.insert("attachments".to_owned(), attachments.clone().into());
                     }
+                    // The envelope's id is that of one event: there should be no second one.
+                    let id = if decoded.event.is_none() { id } else { "" };
                     decoded.id = event::push_object(builder, event, id, &source)?;
+                    decoded.event.get_or_insert_with(|| decoded.id.clone());
                     true
                 }
                 Err(error) => {

@@ -171,6 +171,7 @@ pub(super) fn push_object(
             builder.attribute(key, ValueRef::Text(value));
         }
     }
+    builder.attribute(keys::SENTRY_PROJECT, ValueRef::Int(i64::try_from(source.project).unwrap_or(i64::MAX)));
     builder.attribute(keys::SENTRY_EVENT, ValueRef::Json(&stored));
     Ok(id)
 }
@@ -256,6 +257,13 @@ fn tidy_exception(exception: &mut JsonValue) {
         }
     }
     exception.remove("raw_stacktrace");
+    // What has another shape than it should is not there: whoever reads the event may rely on that.
+    if exception.get("stacktrace").is_some_and(|stacktrace| !stacktrace.get("frames").is_some_and(JsonValue::is_array)) {
+        exception.remove("stacktrace");
+    }
+    if exception.get("mechanism").is_some_and(|mechanism| !mechanism.is_object()) {
+        exception.remove("mechanism");
+    }
     let frames =
         exception.get_mut("stacktrace").and_then(|stacktrace| stacktrace.get_mut("frames")).and_then(JsonValue::as_array_mut);
     let Some(frames) = frames else { return };

@@ -13,6 +13,7 @@ pub mod envelope;
 mod event;
 mod items;
 mod scrub;
+pub mod seen;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,10 +32,11 @@ use watchfire_types::LogBatch;
 use super::{InputState, body, refused};
 use crate::http::guard::Guard;
 use crate::http::{ApiError, Params};
-use crate::store::IngestError;
+use crate::store::{IngestError, StoreError};
 use auth::DsnKey;
 use decode::Decoded;
 pub use decode::{Form, decode_for_tests};
+use seen::Seen;
 
 /// The input's name among the counters.
 const INPUT: &str = "sentry";
@@ -66,6 +68,8 @@ pub struct SentryInput {
     pub patience: Duration,
     /// Under which address others reach this host.
     pub external_url: String,
+    /// Events that are stored already.
+    pub seen: Seen,
 }
 
 #[derive(Clone)]
@@ -306,7 +310,29 @@ impl SentryApi {
         {
             return Err(forbidden(&error, decoded.key.is_some()));
         }
-        self.store(decoded).await
+        // A task of its own: whoever hangs up meanwhile sends the same again, and by then it must be known whether it is stored.
+        let api = self.clone();
+        match tokio::spawn(async move { api.store_once(project, decoded).await }).await {
+            Ok(outcome) => outcome,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(refused(StoreError::Closed.into())),
+            },
+        }
+    }
+
+    /// Stores what a request holds, unless its event is stored already: then all of it came before.
+    async fn store_once(&self, project: u64, decoded: Decoded) -> Result<String, ApiError> {
+        let Some(id) = decoded.event.clone() else { return self.store(decoded).await };
+        let Some(claim) = self.own.seen.claim(project, &id).await else {
+            self.inputs.self_metrics.counter("watchfire_sentry_repeated_events_total", &[]).inc();
+            return Ok(id);
+        };
+        let outcome = self.store(decoded).await;
+        if outcome.is_ok() {
+            claim.stored();
+        }
+        outcome
     }
 
     async fn store(&self, decoded: Decoded) -> Result<String, ApiError> {

@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::report::{Report, megabytes, thousands};
 use crate::wire::Connection;
 
-/// Different envelopes of one connection; they repeat.
+/// Different events of one connection; they repeat, each time with an id of its own.
 const POOL: usize = 60;
 const PATH: &str = "/api/1/envelope/?sentry_key=load";
 
@@ -50,7 +50,7 @@ pub(crate) fn measure(load: &SentryLoad, target: &Target) -> anyhow::Result<Repo
     let each = load.events.div_ceil(connections);
     let mut senders = Vec::new();
     for number in 0..connections {
-        let pool = (0..POOL).map(|place| envelope(load, number * POOL + place)).collect::<anyhow::Result<Vec<_>>>()?;
+        let pool = (0..POOL).map(|place| item(load, number * POOL + place)).collect::<anyhow::Result<Vec<_>>>()?;
         senders.push((host.connect()?, pool));
     }
     let before = host.processor_time().unwrap_or_default();
@@ -103,11 +103,14 @@ fn send(mut connection: Connection, pool: &[Vec<u8>], events: usize, gzip: bool)
     let (mut latencies, mut bytes, mut refused) = (Vec::with_capacity(events), 0, 0);
     let content_type =
         if gzip { "application/x-sentry-envelope\r\nContent-Encoding: gzip" } else { "application/x-sentry-envelope" };
+    let mut body = Vec::new();
     for number in 0..events {
-        let body = &pool[number % pool.len()];
+        body.clear();
+        headers(&mut body, gzip)?;
+        body.extend_from_slice(&pool[number % pool.len()]);
         let asked = Instant::now();
         loop {
-            let (status, answer) = connection.post_for(PATH, content_type, body)?;
+            let (status, answer) = connection.post_for(PATH, content_type, &body)?;
             ensure!(status == 200 || status == 429, "the host answers {status}: {}", String::from_utf8_lossy(&answer));
             if status == 200 {
                 break;
@@ -137,8 +140,22 @@ fn drained(host: &Host, events: u64, started: Instant) -> anyhow::Result<u64> {
     }
 }
 
-/// Returns an envelope with one event such as Python's SDK sends it.
-fn envelope(load: &SentryLoad, number: usize) -> anyhow::Result<Vec<u8>> {
+/// Appends the headers of an envelope, with a new id, which goes before the event's own: a second event of the same id is dropped.
+fn headers(body: &mut Vec<u8>, gzip: bool) -> anyhow::Result<()> {
+    let line = format!("{{\"event_id\":\"{:032x}\"}}\n", fastrand::u128(..));
+    if gzip {
+        // What follows is a member of its own, as gzip allows, so that it is compressed once.
+        let mut encoder = flate2::write::GzEncoder::new(body, flate2::Compression::fast());
+        encoder.write_all(line.as_bytes())?;
+        encoder.finish()?;
+    } else {
+        body.extend_from_slice(line.as_bytes());
+    }
+    Ok(())
+}
+
+/// Returns what follows in an envelope with one event such as Python's SDK sends it.
+fn item(load: &SentryLoad, number: usize) -> anyhow::Result<Vec<u8>> {
     let error = number % load.issues.max(1);
     let id = format!("{:032x}", fastrand::u128(..));
     let frame = |depth: usize| {
@@ -167,7 +184,7 @@ fn envelope(load: &SentryLoad, number: usize) -> anyhow::Result<Vec<u8>> {
     }
     event["breadcrumbs"] = json!({"values": crumbs});
     let event = event.to_string();
-    let bytes = format!("{{\"event_id\":\"{id}\"}}\n{{\"type\":\"event\",\"length\":{}}}\n{event}\n", event.len()).into_bytes();
+    let bytes = format!("{{\"type\":\"event\",\"length\":{}}}\n{event}\n", event.len()).into_bytes();
     if !load.gzip {
         return Ok(bytes);
     }
