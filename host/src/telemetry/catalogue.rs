@@ -188,6 +188,12 @@ pub const OWN: &[Entry] = &[
         &["category", "reason"],
         "What Sentry SDKs say that they did not send, by category and reason.",
     ),
+    entry(
+        "watchfire_sentry_repeated_events_total",
+        Counter,
+        &[],
+        "Events of Sentry SDKs that were stored already, as their SDK got no answer, and were dropped with what came with them.",
+    ),
     entry("watchfire_source_map_bundles", Gauge, &[], "Bundles of source maps that are kept."),
     entry(
         "watchfire_source_map_bytes",
@@ -208,12 +214,6 @@ pub const OWN: &[Entry] = &[
         "Bundles deleted for their age or for want of bytes, and parts of bundles that were never completed.",
     ),
     entry("watchfire_source_map_uploads_total", Counter, &["outcome"], "Bundles of source maps that were uploaded, by outcome."),
-    entry(
-        "watchfire_sentry_repeated_events_total",
-        Counter,
-        &[],
-        "Events of Sentry SDKs that were stored already, as their SDK got no answer, and were dropped with what came with them.",
-    ),
     entry(
         "watchfire_storage_state",
         Gauge,
