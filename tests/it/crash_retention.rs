@@ -98,7 +98,7 @@ async fn a_kill_while_a_new_day_begins_loses_neither_records_nor_positions_nor_n
         host.wait_exit().await;
     }
     let logs = open(&installation, &Clock::system());
-    assert_eq!(logs.file_offsets().expect("positions can be read"), [position.clone()]);
+    assert_eq!(logs.file_offsets().expect("positions can be read"), [position]);
     logs.close();
     let mut host = installation.start().await;
     let line = json!({"message": "numbered", "service": "kept", "number": COMMITS * BATCH}).to_string();

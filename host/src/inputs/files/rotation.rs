@@ -148,7 +148,7 @@ impl Around<'_> {
         &self,
         since: SystemTime,
         but: Option<Identity>,
-        read: impl Iterator<Item = &'r Reader> + Clone,
+        read: &(impl Iterator<Item = &'r Reader> + Clone),
     ) -> Vec<Reader> {
         let mut found: Vec<(SystemTime, Reader)> = Vec::new();
         for path in self.siblings() {
@@ -195,7 +195,7 @@ impl Around<'_> {
             // Whoever compresses it just now keeps the file itself until it is done.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the rest of a rotated file cannot be read: unpack it beside")
+                tracing::warn!(path = %path.display(), %error, "the rest of a rotated file cannot be read: unpack it beside");
             }
         }
         unpacked.ok()

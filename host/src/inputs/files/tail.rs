@@ -395,7 +395,7 @@ impl Tail {
         gap.again = again;
         let since = gap.since();
         let read = self.rotated.iter().map(|rotated| &rotated.reader).chain(&self.main);
-        let between = self.around().written_since(since, opened, read);
+        let between = self.around().written_since(since, opened, &read);
         let found = !between.is_empty();
         self.rotated.extend(between.into_iter().map(|reader| Rotated { reader, until: now.plus(LINGER) }));
         self.let_go_of_surplus();
