@@ -1,7 +1,7 @@
 //! Source maps, as sentry-cli uploads them: what a minified call was before it was minified.
 //!
-//! [`upload`] speaks with sentry-cli, [`multipart`], [`zip`] and [`bundle`] read what it sends, [`assemble`] makes files of it, [`store`]
-//! remembers them, [`map`], [`names`] and [`urls`] read them, [`resolve`] answers the error engine, [`api`] shows what there is.
+//! [`upload`] speaks with sentry-cli, `multipart`, `zip` and [`bundle`] read what it sends, `assemble` makes files of it, `store`
+//! remembers them, [`map`], `names` and `urls` read them, `resolve` answers the error engine, [`api`] shows what there is.
 //!
 //! **Invariant**: nothing that is uploaded is believed: everything has a bound before it is unpacked or read, and a map that cannot be
 //! read is one that is not there.
