@@ -194,17 +194,20 @@ mod tests {
     use crate::inputs::formats::Format;
     use crate::inputs::testing::{Host, Shouting};
 
-    fn run(host: &Host, text: &'static str, input: FileInput) -> impl Future<Output = ()> + use<> {
-        let lines = Lines::read(text.as_bytes());
-        let input = FileInput { service: Some("app".to_owned()), ..input };
-        let reading = Reading {
+    fn reading(host: &Host) -> Reading {
+        Reading {
             sink: Arc::new(host.memory.clone()),
             parsers: Arc::new(Shouting),
             clock: Clock::system(),
             self_metrics: host.self_metrics.clone(),
             shutdown: CancellationToken::new(),
-        };
-        follow(input, lines, reading)
+        }
+    }
+
+    fn run(host: &Host, text: &'static str, input: FileInput) -> impl Future<Output = ()> + use<> {
+        let lines = Lines::read(text.as_bytes());
+        let input = FileInput { service: Some("app".to_owned()), ..input };
+        follow(input, lines, reading(host))
     }
 
     fn bodies(host: &Host) -> Vec<String> {
@@ -237,14 +240,7 @@ mod tests {
     async fn a_stack_trace_that_may_grow_waits_a_moment_and_not_for_the_end() {
         let host = Host::new(1 << 20);
         let (read, mut write) = std::io::pipe().unwrap();
-        let reading = Reading {
-            sink: Arc::new(host.memory.clone()),
-            parsers: Arc::new(Shouting),
-            clock: Clock::system(),
-            self_metrics: host.self_metrics.clone(),
-            shutdown: CancellationToken::new(),
-        };
-        let task = tokio::spawn(follow(FileInput::default(), Lines::read(read), reading));
+        let task = tokio::spawn(follow(FileInput::default(), Lines::read(read), reading(&host)));
         std::io::Write::write_all(&mut write, b"Traceback (most recent call last):\n  File \"a.py\", line 1, in f\n").unwrap();
         while host.records().is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
